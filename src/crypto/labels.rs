@@ -1,0 +1,15 @@
+//! Every domain-separation string, in one place. Stored bytes depend on each of them: none may ever change.
+
+pub const GGM: &[u8] = b"callvault/v1/ggm";
+pub const KEK: &[u8] = b"callvault/v1/kek";
+pub const WRAP: &[u8] = b"callvault/v1/wrap";
+pub const OBJECT: &[u8] = b"callvault/v1/object";
+pub const INDEX: &[u8] = b"callvault/v1/index";
+pub const BLOB: &[u8] = b"callvault/v1/blob";
+pub const RING: &[u8] = b"callvault/v1/ring";
+/// The key of the names under which senders upload (not in DESIGN: names may hold numbers, so they are sealed too).
+pub const NAME: &[u8] = b"callvault/v1/name";
+/// The key of a recording's label: its name and media type, sealed.
+pub const LABEL: &[u8] = b"callvault/v1/label";
+/// The key that signs receipts of destruction.
+pub const RECEIPT: &[u8] = b"callvault/v1/receipt";

@@ -1,0 +1,3 @@
+//! callvault.
+pub mod crypto;
+pub mod model;

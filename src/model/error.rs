@@ -1,0 +1,150 @@
+//! The error of a verb: how to react, what to tell a stranger, and what to tell the log.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// How to react.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The request is wrong; sending it again changes nothing.
+    Invalid,
+    /// Not allowed.
+    Denied,
+    NotFound,
+    /// It was there and is not any more, for ever.
+    Gone,
+    /// What is there contradicts the request.
+    Conflict,
+    /// Too much at once; try later.
+    Busy,
+    /// A part that we need does not answer; try later.
+    Unavailable,
+    /// Stored bytes are not what was stored.
+    Integrity,
+    /// Our fault.
+    Internal,
+}
+
+macro_rules! problems {
+    ($($(#[$doc:meta])* $name:ident = $slug:literal, $kind:ident, $status:literal, $title:literal, $advice:literal;)*) => {
+        /// Every way in which a request can fail: one name, one reaction, one HTTP status, one page under
+        /// `/problems/<name>` that says what to do (RFC 9457).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Problem { $($(#[$doc])* $name,)* }
+
+        impl Problem {
+            pub const ALL: &'static [Problem] = &[$(Problem::$name,)*];
+
+            pub fn name(self) -> &'static str { match self { $(Problem::$name => $slug,)* } }
+            pub fn kind(self) -> Kind { match self { $(Problem::$name => Kind::$kind,)* } }
+            pub fn status(self) -> u16 { match self { $(Problem::$name => $status,)* } }
+            pub fn title(self) -> &'static str { match self { $(Problem::$name => $title,)* } }
+            pub fn advice(self) -> &'static str { match self { $(Problem::$name => $advice,)* } }
+        }
+    };
+}
+
+problems! {
+    BadRequest = "bad-request", Invalid, 400, "The request is not well-formed",
+        "Read the detail, correct the request and send it again.";
+    EmptyBody = "empty-body", Invalid, 400, "The upload has no bytes",
+        "An empty recording is never made. Check that the sender opened its file before it sent, and send the recording again.";
+    DigestMismatch = "digest-mismatch", Invalid, 400, "The bytes do not match their digest",
+        "The bytes that arrived are not the ones whose digest was sent. Nothing was kept: send the recording again.";
+    LengthMismatch = "length-mismatch", Invalid, 400, "The body is not as long as Content-Range says",
+        "Send exactly the bytes that Content-Range names.";
+    Unauthorized = "unauthorized", Denied, 401, "A token is needed",
+        "Send 'Authorization: Bearer cv_...', or Basic with the tenant's slug as user and the token as password. Tokens are made by 'callvault token create'.";
+    Forbidden = "forbidden", Denied, 403, "The token may not do this",
+        "Use a token that has the scope which the detail names.";
+    RecordingNotEnabled = "recording-not-enabled", Denied, 403, "Recording is not enabled for this tenant",
+        "The tenant has not switched customer recording on: 'callvault tenant set SLUG --recording on'. Training recordings are sent with 'Callvault-Class: training'.";
+    NotFound = "not-found", NotFound, 404, "There is no such thing here",
+        "Check the address and the id. A recording of another tenant is answered in the same way.";
+    MethodNotAllowed = "method-not-allowed", Invalid, 405, "This address does not take that method",
+        "Use one of the methods in the 'Allow' header.";
+    TooSlow = "too-slow", Invalid, 408, "The body stalled for too long",
+        "Nothing arrived for the idle limit (upload.idle). What had arrived is kept as a partial recording; continue it with Content-Range.";
+    Conflict = "conflict", Conflict, 409, "What is stored contradicts the request",
+        "What was received under a name is never replaced. Send other audio under another name, or continue at the offset that the problem names.";
+    StillReceiving = "still-receiving", Conflict, 409, "An upload under this name is still running",
+        "Wait until it has ended, or send under another name.";
+    OffsetMismatch = "offset-mismatch", Conflict, 409, "Content-Range does not start where the recording ends",
+        "Continue exactly at 'offset'.";
+    Ended = "ended", Gone, 410, "The recording's term has ended",
+        "Its term is over and it cannot be played again, by anyone.";
+    Erased = "erased", Gone, 410, "The recording was erased",
+        "A data subject's right was exercised. It cannot be played again, by anyone.";
+    Deleted = "deleted", Gone, 410, "The recording was deleted",
+        "It was deleted before its term ended.";
+    LengthRequired = "length-required", Invalid, 411, "The request has no body framing",
+        "Send Content-Length, or Transfer-Encoding: chunked for a call that is still going on.";
+    PreconditionFailed = "precondition-failed", Conflict, 412, "The recording is not the one that was named",
+        "Fetch it again without If-Match to see its present ETag.";
+    TooLarge = "too-large", Invalid, 413, "The upload is larger than the limit",
+        "Split the recording, or raise upload.bytes_max.";
+    UnsupportedMediaType = "unsupported-media-type", Invalid, 415, "The body is wrapped in a form that is not taken",
+        "Send the recording's bytes as the body itself (curl -T file, or curl --data-binary @file).";
+    RangeNotSatisfiable = "range-not-satisfiable", Invalid, 416, "The range lies outside the recording",
+        "The recording's length stands behind the slash of Content-Range.";
+    Unprocessable = "unprocessable", Invalid, 422, "The request is well-formed but means nothing here",
+        "Read the detail: it names the field and what it may be.";
+    Busy = "busy", Busy, 503, "Too many uploads at once",
+        "Try again after Retry-After, or raise upload.count_max.";
+    Integrity = "integrity", Integrity, 500, "Stored bytes are not what was stored",
+        "Nothing false was served. The event is in the log: compare with 'callvault verify', and restore the object from a backup.";
+    Internal = "internal", Internal, 500, "Something went wrong on our side",
+        "Try again; if it stays, the log says more.";
+    NotBuilt = "not-built", Invalid, 501, "This part is not built yet",
+        "The address is reserved by the design, and nothing stands behind it in this version.";
+    Unavailable = "unavailable", Unavailable, 503, "A part that is needed does not answer",
+        "Try again after Retry-After. Nothing that was acknowledged is lost.";
+    SpoolFull = "spool-full", Busy, 507, "There is no room to receive",
+        "The spool or its disk is full. Nothing that was acknowledged is lost: make room in spool_dir, or raise spool.bytes_max.";
+}
+
+/// What a verb answers when it cannot do what was asked.
+#[derive(Debug)]
+pub struct Error {
+    pub problem: Problem,
+    /// For the stranger who asked: says what to do. No number, name, key, token or path stands in it.
+    pub public: String,
+    /// For the log.
+    pub source: Option<Box<dyn StdError + Send + Sync>>,
+    /// Where an upload can be continued.
+    pub offset: Option<u64>,
+}
+
+impl Error {
+    pub fn new(problem: Problem, public: impl Into<String>) -> Error {
+        Error { problem, public: public.into(), source: None, offset: None }
+    }
+
+    pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
+        self.source = Some(source.into());
+        self
+    }
+
+    pub fn at_offset(mut self, offset: u64) -> Error {
+        self.offset = Some(offset);
+        self
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.problem.kind()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&self.public)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
