@@ -1,3 +1,4 @@
 //! callvault.
+pub mod catalog;
 pub mod crypto;
 pub mod model;
