@@ -90,6 +90,13 @@ pub struct SealedSpan {
     pub end: u64,
 }
 
+impl SealedSpan {
+    #[allow(clippy::len_without_is_empty, reason = "a span holds at least a tag")]
+    pub fn len(self) -> u64 {
+        self.end - self.start
+    }
+}
+
 impl Geometry {
     /// What is written for this many bytes.
     pub fn of_plain(plain_len: u64) -> Geometry {
@@ -134,6 +141,11 @@ impl Geometry {
     /// Plaintext bytes of a chunk.
     pub fn chunk_plain_len(&self, chunk: u64) -> u64 {
         (self.plain_len - self.chunk_start(chunk).min(self.plain_len)).min(self.chunk_len)
+    }
+
+    /// Whole chunks that fit into `len` sealed bytes, at least 1.
+    pub fn chunks_in(&self, len: u64) -> u64 {
+        (len / (self.chunk_len + TAG_LEN as u64)).max(1)
     }
 
     /// Where the chunks `first..=last` stand in the object.

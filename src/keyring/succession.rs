@@ -1,0 +1,253 @@
+//! How one generation of the ring follows another, and how a crash in between is completed.
+//!
+//! ```text
+//! find ─► settle (replicate the found one, destroy leftovers) ─► succeed (g+1 on all mirrors, read back, canary)
+//!      ─► [the catalog takes the watermark] ─► retire (destroy g) ─► adopt
+//! ```
+
+use super::{Keyring, KeyringError, Loaded, Mirrors};
+use crate::crypto::keys::{GenerationSecret, KEY_LEN};
+use crate::crypto::random::random;
+use crate::crypto::ring::{self, Level, Ring, RingHead};
+use crate::model::{Epoch, Tag, TenantNumber, TimePath, Timestamp};
+
+/// The highest generation that opens.
+pub struct Present {
+    pub generation: u64,
+    pub floor: Epoch,
+    /// SHA-256 of the ring file.
+    pub commitment: [u8; 32],
+    loaded: Loaded,
+    ring_file: Vec<u8>,
+    generation_file: Option<zeroize::Zeroizing<Vec<u8>>>,
+}
+
+/// The next generation: durable everywhere, not yet the only one.
+pub struct Successor {
+    pub generation: u64,
+    pub commitment: [u8; 32],
+    /// Bytes written to all mirrors together.
+    pub written_len: usize,
+    loaded: Loaded,
+}
+
+/// A single key to destroy, besides what the floor takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destroyed {
+    Path(TimePath),
+    Tenant(TenantNumber),
+}
+
+impl Keyring {
+    /// Makes the first generation. Refused where any ring file exists, whether it opens or not.
+    pub async fn create_first(&self, now: Timestamp) -> Result<Present, KeyringError> {
+        if let Some(found) = self.rings.list_all().await?.last() {
+            return Err(KeyringError::RingExists(*found));
+        }
+        let ring = Ring::genesis(Epoch::floor_at(now), unix_seconds(now));
+        let successor = self.write(ring, 1, now).await?;
+        self.adopt(successor);
+        self.find(1).await
+    }
+
+    /// Loads the highest generation that opens and is at or above the watermark; works with read-only access.
+    pub async fn load(&self, watermark: u64) -> Result<(), KeyringError> {
+        let present = self.find(watermark).await?;
+        self.set_loaded(present.loaded);
+        Ok(())
+    }
+
+    /// Follows a newer generation, and lets the ring in memory age by `now`: what has ended cannot be derived here even
+    /// before a run destroys it. A clock that was ahead and came back is healed by loading again.
+    pub async fn follow(&self, watermark: u64, now: Timestamp) -> Result<(), KeyringError> {
+        let floor = Epoch::floor_at(now);
+        let newest = self.rings.list_any().await?.last().copied().unwrap_or(0);
+        let behind = self.loaded().as_ref().is_none_or(|loaded| {
+            let went_back = loaded.ring.floor() > floor.max(loaded.floor_on_disk);
+            loaded.head.generation != newest.max(watermark) || went_back
+        });
+        if behind {
+            self.load(watermark).await?;
+        }
+        let ages = self.loaded().as_ref().is_some_and(|loaded| loaded.ring.floor() < floor);
+        if ages {
+            self.name_keys().clear();
+            if let Some(loaded) = self.loaded.write().expect("no holder of the ring's lock panics").as_mut() {
+                loaded.ring.advance(floor);
+            }
+        }
+        Ok(())
+    }
+
+    /// The highest generation that opens and is at or above the watermark. A ring below it is a restored one: refused.
+    pub async fn find(&self, watermark: u64) -> Result<Present, KeyringError> {
+        let generations = self.rings.list_any().await?;
+        for generation in generations.range(watermark..).rev() {
+            if let Some(present) = self.open(*generation).await? {
+                return Ok(present);
+            }
+        }
+        let found = match (generations.first(), generations.last()) {
+            (Some(first), Some(last)) => format!("found generations {first} to {last}"),
+            _ => "found no ring file".to_owned(),
+        };
+        Err(KeyringError::NoRing { watermark, found })
+    }
+
+    /// Before anything is destroyed on purpose: every mirror holds the present generation, and no other one is left.
+    /// Returns how many leftovers were destroyed.
+    pub async fn settle(&self, present: &Present) -> Result<usize, KeyringError> {
+        if let Some(file) = &present.generation_file {
+            self.generations.write_all(present.generation, file).await?;
+        }
+        self.rings.write_all(present.generation, &present.ring_file).await?;
+        self.retire(present.generation).await
+    }
+
+    /// Writes the generation after `present` to all mirrors, with everything below `floor` and each of `destroyed` dead,
+    /// reads it back and tries its canary. After an error the present generation is as it was.
+    pub async fn succeed(
+        &self,
+        present: &Present,
+        floor: Epoch,
+        destroyed: &[Destroyed],
+        now: Timestamp,
+    ) -> Result<Successor, KeyringError> {
+        let (_, mut ring) = self.reopen(present)?;
+        ring.advance(floor);
+        for key in destroyed {
+            match key {
+                Destroyed::Path(path) => ring.puncture(path),
+                Destroyed::Tenant(tenant) => ring.puncture_tenant(*tenant),
+            };
+        }
+        let successor = self.write(ring, present.generation + 1, now).await?;
+        self.try_canary(present, &successor, destroyed)?;
+        Ok(successor)
+    }
+
+    /// Takes back a successor that failed, as far as it came.
+    pub async fn discard(&self, generation: u64) -> Result<(), KeyringError> {
+        self.generations.destroy_all(generation).await?;
+        Ok(self.rings.destroy_all(generation).await?)
+    }
+
+    /// The point of no return: overwrites and removes every generation but `keep` on all mirrors, the secrets first, since
+    /// without its secret a ring file opens no more. Returns how many there were.
+    pub async fn retire(&self, keep: u64) -> Result<usize, KeyringError> {
+        let mut count = 0;
+        for mirrors in [&self.generations, &self.rings] {
+            for generation in mirrors.list_all().await?.into_iter().filter(|generation| *generation != keep) {
+                mirrors.destroy_all(generation).await?;
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
+    /// Whether `generation` is the only one on every mirror.
+    pub async fn is_only(&self, generation: u64) -> Result<bool, KeyringError> {
+        let only = |mirrors: std::collections::BTreeSet<u64>| mirrors.iter().all(|found| *found == generation);
+        Ok(only(self.rings.list_all().await?) && only(self.generations.list_all().await?))
+    }
+
+    /// From here on, this process derives from the successor.
+    pub fn adopt(&self, successor: Successor) {
+        self.set_loaded(successor.loaded);
+    }
+
+    async fn open(&self, generation: u64) -> Result<Option<Present>, KeyringError> {
+        let ring_files = self.rings.read_any(generation).await;
+        let generation_files = self.generations.read_any(generation).await;
+        for ring_file in &ring_files {
+            let Ok(head) = RingHead::read(ring_file) else { continue };
+            if head.generation != generation {
+                continue;
+            }
+            let secrets = generation_files.iter().filter_map(|file| {
+                let (number, secret) = ring::read_generation(file).ok()?;
+                (number == generation).then_some((file, secret))
+            });
+            let with_secret = secrets.map(|(file, secret)| (Some(file), Some(secret)));
+            let alone = (head.level == Level::MasterOnly).then_some((None, None));
+            for (generation_file, secret) in alone.into_iter().chain(with_secret) {
+                if let Ok((head, ring)) = Ring::open(ring_file, &self.master, secret.as_ref()) {
+                    return Ok(Some(Present {
+                        generation,
+                        floor: ring.floor(),
+                        commitment: ring::commitment(ring_file),
+                        loaded: Loaded { head, floor_on_disk: ring.floor(), ring },
+                        ring_file: ring_file.to_vec(),
+                        generation_file: generation_file.cloned(),
+                    }));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn reopen(&self, present: &Present) -> Result<(RingHead, Ring), KeyringError> {
+        let secret = present.generation_file.as_ref().map(|file| ring::read_generation(file)).transpose();
+        let secret = secret.map_err(KeyringError::Integrity)?.map(|(_, secret)| secret);
+        Ring::open(&present.ring_file, &self.master, secret.as_ref()).map_err(KeyringError::Integrity)
+    }
+
+    /// The secret first: a ring file without one cannot be opened, and is a leftover that the next run destroys.
+    async fn write(&self, ring: Ring, generation: u64, now: Timestamp) -> Result<Successor, KeyringError> {
+        let mut written_len = 0;
+        let secret = match self.level {
+            Level::MasterOnly => None,
+            Level::GenerationFile | Level::GenerationKms => {
+                let secret = GenerationSecret::take(&mut random::<KEY_LEN>());
+                let file = ring::write_generation(generation, &secret);
+                self.generations.write_all(generation, &*file).await?;
+                written_len += file.len();
+                Some(secret)
+            }
+        };
+        let head = RingHead { level: self.level, generation, created_at_s: unix_seconds(now) };
+        let file = ring.seal(&head, &self.master, secret.as_ref());
+        self.rings.write_all(generation, &file).await?;
+        written_len += file.len();
+        let written = self.open(generation).await?;
+        let place = || place_of(&self.rings);
+        let written = written.ok_or_else(|| KeyringError::NotReadBack { generation, place: place() })?;
+        Ok(Successor { generation, commitment: ring::commitment(&file), written_len, loaded: written.loaded })
+    }
+
+    /// A live path derives as before, a dead one is refused: tried on what was read back.
+    fn try_canary(
+        &self,
+        present: &Present,
+        successor: &Successor,
+        destroyed: &[Destroyed],
+    ) -> Result<(), KeyringError> {
+        let (old, new) = (&present.loaded.ring, &successor.loaded.ring);
+        let tree = old.newest_tree();
+        let drawn = Tag::from_random(u64::from_be_bytes(random()));
+        let live = [new.floor().saturating_add(1), Epoch::LAST].map(|epoch| TimePath { tree, epoch, tag: drawn });
+        let lives = live.iter().all(|path| match (old.leaf(path), new.leaf(path)) {
+            (Ok(before), Ok(after)) => before.expose() == after.expose(),
+            // A path that was drawn may be one that was destroyed.
+            (before, after) => before.is_err() == after.is_err(),
+        });
+        let below = new.floor().number().checked_sub(1).and_then(Epoch::new);
+        let floor_is_dead = below.is_none_or(|epoch| !new.is_alive(&TimePath { tree, epoch, tag: drawn }));
+        let destroyed_is_dead = destroyed.iter().all(|key| match key {
+            Destroyed::Path(path) => !new.is_alive(path),
+            Destroyed::Tenant(tenant) => !new.is_tenant_alive(*tenant),
+        });
+        if lives && floor_is_dead && destroyed_is_dead {
+            return Ok(());
+        }
+        Err(KeyringError::Canary(successor.generation))
+    }
+}
+
+fn place_of(mirrors: &Mirrors) -> String {
+    mirrors.places().join(", ")
+}
+
+fn unix_seconds(now: Timestamp) -> u64 {
+    u64::try_from(now.as_second()).unwrap_or(0)
+}

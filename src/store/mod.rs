@@ -1,0 +1,181 @@
+//! The object store: sealed objects under random names, on local disk or in S3-compatible storage, through one face.
+//!
+//! # Promise
+//! [`Store::put`] that returned `Ok` is durable. An object is written once and never changed. Reading gives bytes as they
+//! are: whoever reads authenticates them.
+//! # Secrecy
+//! Only sealed bytes come in here, and an object's name is random: a listing tells the number and sizes of recordings, and
+//! nothing of tenants, calls or times.
+
+mod local;
+mod s3;
+
+use std::fs::File;
+use std::ops::Range;
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{GetOptions, ObjectStore, ObjectStoreExt};
+use thiserror::Error;
+
+use crate::model::ObjectId;
+
+/// Why the store did not do it; how to react is all that a verb needs to know.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// A live row says that it must be there.
+    #[error("the object is missing")]
+    Missing,
+    #[error("the object is {0} bytes long")]
+    WrongLength(u64),
+    #[error("the object store has no room")]
+    Full(#[source] BoxError),
+    #[error("the object store does not answer")]
+    Unavailable(#[source] BoxError),
+    #[error("{0}")]
+    Misconfigured(String),
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// One place for objects.
+#[derive(Clone)]
+pub struct Store {
+    objects: Arc<dyn ObjectStore>,
+    prefix: Path,
+    /// The directory, where the store is one.
+    root: Option<PathBuf>,
+    description: String,
+}
+
+/// A sealed object on its way: closed and durable in the spool.
+pub struct Parcel<'a> {
+    pub object: ObjectId,
+    pub path: &'a FilePath,
+    pub sealed_len: u64,
+}
+
+impl Store {
+    /// `file:///dir`, `file://dir` or `s3://bucket/prefix`. Makes a missing directory; credentials for S3 come from `AWS_*`.
+    pub fn open(url: &str) -> Result<Store> {
+        match url.split_once("://") {
+            Some(("file", dir)) => local::open(FilePath::new(dir)),
+            Some(("s3", place)) => s3::open(place),
+            _ => Err(StoreError::Misconfigured("store is file://<dir> or s3://<bucket>/<prefix>".into())),
+        }
+    }
+
+    pub fn describe(&self) -> &str {
+        &self.description
+    }
+
+    /// Takes a closed spool file. On the same local file system it costs no copy: the object is a second name of the file.
+    /// An object that is there already, from before a crash, is left or written again with the same bytes.
+    pub async fn put(&self, parcel: Parcel<'_>) -> Result<()> {
+        if let Some(root) = &self.root
+            && local::link(root, &self.spell(parcel.object), parcel.path).await?
+        {
+            return Ok(());
+        }
+        let file = File::open(parcel.path).map_err(|error| StoreError::Unavailable(error.into()))?;
+        s3::upload(&*self.objects, &self.spell(parcel.object), file, parcel.sealed_len).await
+    }
+
+    /// Takes a small object from memory.
+    pub async fn put_bytes(&self, object: ObjectId, bytes: Bytes) -> Result<()> {
+        self.objects.put(&self.spell(object), bytes.into()).await.map(|_| ()).map_err(not_done)
+    }
+
+    /// Exactly these bytes of an object that must be `sealed_len` long; another length is told from an outage.
+    pub async fn read(&self, object: ObjectId, range: Range<u64>, sealed_len: u64) -> Result<Bytes> {
+        let (location, asked) = (self.spell(object), range.end - range.start);
+        let options = GetOptions { range: Some(range.into()), ..GetOptions::default() };
+        let answer = match self.objects.get_opts(&location, options).await {
+            Ok(answer) if answer.meta.size != sealed_len => return Err(StoreError::WrongLength(answer.meta.size)),
+            Ok(answer) => answer.bytes().await,
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(bytes) if bytes.len() as u64 == asked => Ok(bytes),
+            Ok(_) => Err(StoreError::Unavailable("the answer is shorter than the range".into())),
+            Err(error @ object_store::Error::NotFound { .. }) => Err(not_done(error)),
+            // A range outside a truncated object is refused in as many ways as there are stores.
+            Err(error) => match self.objects.head(&location).await {
+                Ok(meta) if meta.size != sealed_len => Err(StoreError::WrongLength(meta.size)),
+                _ => Err(not_done(error)),
+            },
+        }
+    }
+
+    /// Bytes of the object as stored.
+    pub async fn sealed_len(&self, object: ObjectId) -> Result<u64> {
+        Ok(self.objects.head(&self.spell(object)).await.map_err(not_done)?.size)
+    }
+
+    /// Deletes in bulk; one that is not there counts as deleted. Returns those that are gone.
+    pub async fn delete(&self, objects: &[ObjectId]) -> Result<Vec<ObjectId>> {
+        let paths: Vec<_> = objects.iter().map(|object| Ok(self.spell(*object))).collect();
+        let results = self.objects.delete_stream(futures::stream::iter(paths).boxed()).collect::<Vec<_>>().await;
+        let mut gone = Vec::new();
+        let mut failure = None;
+        for (object, result) in objects.iter().zip(results) {
+            match result {
+                Ok(_) | Err(object_store::Error::NotFound { .. }) => gone.push(*object),
+                Err(error) => failure = Some(error),
+            }
+        }
+        if let Some(root) = &self.root {
+            local::sync_after_delete(root, gone.iter().map(|object| self.spell(*object))).await?;
+        }
+        match failure {
+            Some(error) if gone.is_empty() => Err(not_done(error)),
+            _ => Ok(gone),
+        }
+    }
+
+    /// Every object in the store, in no order.
+    pub async fn list(&self) -> Result<Vec<(ObjectId, u64)>> {
+        let listed: Vec<_> = self.objects.list(Some(&self.prefix)).try_collect().await.map_err(not_done)?;
+        let named = listed.iter().filter_map(|meta| Some((unspell(&meta.location)?, meta.size)));
+        Ok(named.collect())
+    }
+
+    /// The one speller: 256 folders by the first byte, then the name in hexadecimal.
+    fn spell(&self, object: ObjectId) -> Path {
+        let name = object.to_string();
+        self.prefix.clone().join(&name[..2]).join(name)
+    }
+}
+
+fn unspell(path: &Path) -> Option<ObjectId> {
+    path.filename()?.parse().ok()
+}
+
+fn not_done(error: object_store::Error) -> StoreError {
+    match error {
+        object_store::Error::NotFound { .. } => StoreError::Missing,
+        error if has_no_room(&error) => StoreError::Full(error.into()),
+        error => StoreError::Unavailable(error.into()),
+    }
+}
+
+fn has_no_room(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let full = |io: &std::io::Error| {
+            matches!(io.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+        };
+        if error.downcast_ref::<std::io::Error>().is_some_and(full) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests;
