@@ -7,18 +7,20 @@ use super::keys::SigningSeed;
 
 /// SHA-256 over an object's header and its chunks' tags, in order. It costs a thousandth of a hash over all bytes, and
 /// binds them as firmly as the tags do: nobody without the data key can make another object with the same tags.
+#[derive(Default)]
 pub struct DigestOfTags(Sha256);
 
 impl DigestOfTags {
-    pub(super) fn new() -> DigestOfTags {
-        DigestOfTags(Sha256::new())
+    /// Takes the header first, then each tag.
+    pub fn new() -> DigestOfTags {
+        DigestOfTags::default()
     }
 
-    pub(super) fn update(&mut self, part: &[u8]) {
+    pub fn update(&mut self, part: &[u8]) {
         self.0.update(part);
     }
 
-    pub(super) fn finish(self) -> [u8; 32] {
+    pub fn finish(self) -> [u8; 32] {
         self.0.finalize().into()
     }
 

@@ -10,6 +10,8 @@
 //! # Cancel safety
 //! Dropping anything in here costs nothing and leaves nothing; the data key goes with it.
 
+pub mod life;
+
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};

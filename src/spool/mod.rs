@@ -130,6 +130,13 @@ impl Spool {
         Ok(bytes)
     }
 
+    /// Makes a segment's bytes durable that a dead process wrote.
+    pub async fn sync(&self, name: SegmentName) -> Result<(), SpoolError> {
+        let path = self.path(name);
+        // Durability: they were with the operating system, and may not be on the disk.
+        blocking(move || File::open(path)?.sync_all()).await
+    }
+
     /// Removes a segment that is not needed any more. Lost by a power cut, the removal is done again at the next start.
     pub fn remove(&self, name: SegmentName) -> Result<(), SpoolError> {
         let len = self.len(name)?.unwrap_or(0);
@@ -155,6 +162,11 @@ impl Segment {
     /// It writes on the calling thread: handing 64 KiB to a thread pool costs more than copying them into the page cache.
     pub fn append(&mut self, sealed: &[u8]) -> Result<(), SpoolError> {
         self.spool.has_room(sealed.len() as u64)?;
+        self.append_last(sealed)
+    }
+
+    /// [`Segment::append`], into the reserve: the end of a segment that was begun is written even where nothing else is.
+    pub fn append_last(&mut self, sealed: &[u8]) -> Result<(), SpoolError> {
         if let Err(error) = self.file.write_all(sealed) {
             // A write that was cut short must not leave half a chunk for the next one to follow.
             let _ = self.file.set_len(self.len);

@@ -1,0 +1,196 @@
+//! A name that is known: a retry is recognised by its bytes, and a partial recording may grow, never change.
+//!
+//! The bytes that were received are not kept in any comparable form (a digest in the clear would tell whether two calls are
+//! the same long after both are dead), so a retry is compared with the stored recording itself while it streams in.
+
+use bytes::{Buf, Bytes};
+use futures::StreamExt;
+
+use super::intake::{End, Intake, check};
+use super::live::Slot;
+use super::{
+    Body, BodyBreak, Ingest, Outcome, Received, Target, Upload, broken, not_committed, not_read, not_spooled,
+    wrong_length,
+};
+use crate::catalog::Recording;
+use crate::crypto::random::random;
+use crate::crypto::stream::SealedObject;
+use crate::model::range::ByteRange;
+use crate::model::{Completeness, Error, ObjectId, Problem, Result, State};
+use crate::reading::{Opened, ReadError};
+
+/// What a comparison of a body with what is stored came to.
+enum Compared {
+    /// The body ended where the stored recording ends.
+    Same,
+    /// The stored recording ended first: this is the rest of the frame in which it did.
+    Longer(Bytes),
+    Different,
+    Broken(BodyBreak),
+}
+
+impl Ingest {
+    pub(super) async fn receive_again(
+        &self,
+        upload: Upload,
+        known: Recording,
+        body: impl Body,
+        mut slot: Slot,
+    ) -> Result<Received> {
+        let still_receiving = || Error::new(Problem::StillReceiving, "an upload under this name is still running");
+        if known.state == State::Receiving || !slot.hold(known.id) {
+            return Err(still_receiving());
+        }
+        // Read again under the claim: another upload may have finished it in between.
+        let known = self.catalog.recording(None, known.id).await.map_err(not_committed)?.ok_or_else(still_receiving)?;
+        let stored_len = known.plain_len.ok_or_else(still_receiving)?;
+        match upload.range.filter(|range| !range.is_whole()) {
+            None => self.compare(upload, known, body).await,
+            Some(range) if known.completeness == Completeness::Partial && range.first == stored_len => {
+                self.append(upload, known, body).await
+            }
+            Some(_) => Err(Error::new(
+                Problem::OffsetMismatch,
+                "what was received under this name does not end where this Content-Range begins",
+            )
+            .at_offset(stored_len)),
+        }
+    }
+
+    /// A whole upload under a known name: the same bytes are acknowledged again, a longer upload of which a partial
+    /// recording is the beginning completes it, anything else is refused.
+    async fn compare(&self, mut upload: Upload, known: Recording, mut body: impl Body) -> Result<Received> {
+        let data_key = self.reader.any_data_key(&known).map_err(not_read)?;
+        let opened = self.reader.open(&known, &data_key).await.map_err(not_read)?;
+        let is_partial = known.completeness == Completeness::Partial;
+        match compare_body(&opened, &mut upload, &mut body).await.map_err(not_read)? {
+            Compared::Same if !is_partial => {
+                check(upload.digests)?;
+                Ok(Received { recording: known, outcome: Outcome::Known })
+            }
+            Compared::Same => {
+                check(upload.digests)?;
+                let target = Target { object: known.object, data_key, row: known };
+                let recording = self.complete_as_it_is(&target).await?;
+                Ok(Received { recording, outcome: Outcome::Known })
+            }
+            Compared::Longer(rest) if is_partial => {
+                let rest = futures::stream::iter([Ok(rest)]).chain(body);
+                self.append(upload, known, rest).await
+            }
+            Compared::Broken(reason) => Err(broken(End::Broken(reason), known.plain_len.unwrap_or(0))),
+            Compared::Longer(_) | Compared::Different => {
+                let detail = "other audio was received under this name; it was not replaced";
+                let conflict = Error::new(Problem::Conflict, detail);
+                Err(if is_partial { conflict.at_offset(known.plain_len.unwrap_or(0)) } else { conflict })
+            }
+        }
+    }
+
+    /// Adds a body to a partial recording: both are sealed into one new object, and the row changes over when it is durable.
+    async fn append(&self, upload: Upload, known: Recording, body: impl Body) -> Result<Received> {
+        let data_key = self.reader.any_data_key(&known).map_err(not_read)?;
+        let opened = self.reader.open(&known, &data_key).await.map_err(not_read)?;
+        let before = known.plain_len.unwrap_or(0);
+        let object = ObjectId(random());
+        self.catalog.set_next_object(known.id, Some(object)).await.map_err(not_committed)?;
+        let target = Target { row: known, data_key, object };
+        let outcome = self.append_into(&target, &opened, upload, body).await;
+        if outcome.is_err() && !self.is_committed(&target, before).await? {
+            self.reader.spool.remove(target.segment()).map_err(not_spooled)?;
+            self.catalog.set_next_object(target.row.id, None).await.map_err(not_committed)?;
+        }
+        outcome
+    }
+
+    async fn append_into(&self, target: &Target, opened: &Opened, upload: Upload, body: impl Body) -> Result<Received> {
+        let before = opened.geometry().plain_len();
+        let mut intake =
+            Intake::begin(&self.reader.spool, target, upload.digests, self.limits.bytes_max).map_err(not_spooled)?;
+        let mut offset = 0;
+        while let Some(range) = ByteRange::new(offset, before.saturating_sub(1), before) {
+            for piece in opened.window(offset, range).await.map_err(not_read)? {
+                offset += piece.len() as u64;
+                intake.copy(&piece).map_err(not_spooled)?;
+            }
+        }
+        let end = intake.pump(body).await;
+        let added = intake.plain_len() - before;
+        match &end {
+            End::TooLarge => return Err(self.too_large()),
+            End::Body => {
+                if upload.range.filter(|range| !range.is_whole()).is_some_and(|range| range.len() != added) {
+                    return Err(wrong_length());
+                }
+                intake.check_digests()?;
+            }
+            // Nothing new: the recording stays as it is.
+            End::Broken(_) | End::Spool(_) if added == 0 => return Err(broken(end, before)),
+            End::Broken(_) | End::Spool(_) => {}
+        }
+        let is_last = upload.range.is_none_or(|range| range.is_final());
+        let completeness = if is_last && end == End::Body { Completeness::Complete } else { Completeness::Partial };
+        let recording = self.conclude(target, intake, completeness).await?;
+        match end {
+            End::Body => Ok(Received { recording, outcome: Outcome::Known }),
+            end => Err(broken(end, recording.plain_len.unwrap_or(0))),
+        }
+    }
+
+    /// Whether the row has changed over to the target's object.
+    async fn is_committed(&self, target: &Target, before: u64) -> Result<bool> {
+        let row = self.catalog.recording(None, target.row.id).await.map_err(not_committed)?;
+        Ok(row.is_none_or(|row| row.object == target.object || row.plain_len.is_some_and(|len| len > before)))
+    }
+
+    /// A partial recording turns out to be all that there is.
+    async fn complete_as_it_is(&self, target: &Target) -> Result<Recording> {
+        let row = &target.row;
+        let (Some(plain_len), Some(sealed_len), Some(digest)) = (row.plain_len, row.sealed_len, row.digest) else {
+            return Err(Error::new(Problem::Internal, "the recording's row has no length"));
+        };
+        let object = SealedObject { plain_len, sealed_len, digest };
+        self.commit(target, row.state, Completeness::Complete, object).await
+    }
+}
+
+/// Compares a body with a stored recording from their beginnings.
+async fn compare_body(
+    opened: &Opened,
+    upload: &mut Upload,
+    body: &mut impl Body,
+) -> std::result::Result<Compared, ReadError> {
+    let stored_len = opened.geometry().plain_len();
+    let mut stored = Vec::new().into_iter();
+    let mut piece = Bytes::new();
+    let mut offset = 0;
+    loop {
+        let mut frame = match body.next().await {
+            None if offset == stored_len => return Ok(Compared::Same),
+            None => return Ok(Compared::Different),
+            Some(Err(reason)) => return Ok(Compared::Broken(reason)),
+            Some(Ok(frame)) => frame,
+        };
+        while !frame.is_empty() {
+            if piece.is_empty() {
+                if let Some(next) = stored.next() {
+                    piece = next;
+                    continue;
+                }
+                let Some(rest) = ByteRange::new(offset, stored_len.saturating_sub(1), stored_len) else {
+                    return Ok(Compared::Longer(frame));
+                };
+                stored = opened.window(offset, rest).await?.into_iter();
+                continue;
+            }
+            let len = frame.len().min(piece.len());
+            if frame[..len] != piece[..len] {
+                return Ok(Compared::Different);
+            }
+            upload.digests.update(&frame[..len]);
+            frame.advance(len);
+            piece.advance(len);
+            offset += len as u64;
+        }
+    }
+}

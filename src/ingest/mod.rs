@@ -1,0 +1,368 @@
+//! Ingest: an upload becomes a sealed object and a catalog row.
+//!
+//! HTTP body -> chunker -> sealer -> spool -> object store -> catalog commit (the row that makes it exist is written last)
+//!
+//! # Promise
+//! `Ok` means durable and playable; [`Received::recording`] says whether in the store (`stored`) or still in the spool
+//! (`spooled`). After an error nothing is playable as complete: what arrived is kept as a partial recording where the body
+//! broke off, and nothing is kept where the request was wrong. After a crash, [`Ingest::recover`] finishes or removes the
+//! rest.
+//! # Invariants
+//! Plaintext lives only in the chunk being filled. The key is wrapped into the catalog before the first byte is accepted.
+//! What was received under a name is never replaced: it may only grow.
+//! # Cancel safety
+//! The future must be run to its end: `http` spawns it, so that a sender who hangs up does not take his recording with him.
+//! Dropped all the same, it leaves a segment that the next recovery finishes.
+
+mod again;
+mod begin;
+pub mod digest;
+mod intake;
+pub mod live;
+mod recover;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use bytes::Bytes;
+use futures::Stream;
+
+use crate::catalog::{CatalogError, Finished, Recording, SharedCatalog, Tenant};
+use crate::crypto::keys::{DataKey, KekScope};
+use crate::crypto::random::random;
+use crate::crypto::stream::SealedObject;
+use crate::crypto::wrap::Binding;
+use crate::keyring::KeyringError;
+use crate::model::range::UploadRange;
+use crate::model::{CallData, Class, Clock, Completeness, Error, ObjectId, Problem, RecordingId, Result, State};
+use crate::reading::{ReadError, Reader};
+use crate::spool::{SegmentName, SpoolError};
+use crate::store::{Parcel, StoreError};
+
+use digest::ExpectedDigests;
+use intake::{End, Intake};
+use live::Live;
+
+/// Limits of uploads, each a setting.
+#[derive(Clone, Copy, Debug)]
+pub struct UploadLimits {
+    /// Bytes of one recording.
+    pub bytes_max: u64,
+    /// Uploads at once.
+    pub count_max: usize,
+}
+
+/// One upload as the sender described it, checked.
+pub struct Upload {
+    pub tenant: Tenant,
+    /// The sender's name for it: the key under which a retry is recognised.
+    pub name: Option<String>,
+    /// At least one, each once.
+    pub classes: Vec<Class>,
+    pub media_type: String,
+    pub call: CallData,
+    /// `Content-Length`, where there was one.
+    pub declared_len: Option<u64>,
+    pub range: Option<UploadRange>,
+    pub digests: ExpectedDigests,
+}
+
+/// Why a body ended before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyBreak {
+    /// The connection broke or the framing did.
+    Cut,
+    /// Nothing came for the idle limit.
+    Stalled,
+}
+
+/// A body: frames of plaintext, then its end or its break.
+pub trait Body: Stream<Item = std::result::Result<Bytes, BodyBreak>> + Unpin + Send {}
+impl<S: Stream<Item = std::result::Result<Bytes, BodyBreak>> + Unpin + Send> Body for S {}
+
+/// What became of an upload.
+#[derive(Debug)]
+pub struct Received {
+    pub recording: Recording,
+    pub outcome: Outcome,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is a recording of its own.
+    Created,
+    /// The same bytes were here already, or the missing end of a partial recording was added.
+    Known,
+}
+
+/// Counts since the start, for metrics.
+#[derive(Default)]
+pub struct IngestStats {
+    pub received_bytes: AtomicU64,
+    pub complete: AtomicU64,
+    pub partial: AtomicU64,
+    pub recovered: AtomicU64,
+}
+
+/// The verb.
+#[derive(Clone)]
+pub struct Ingest {
+    pub catalog: SharedCatalog,
+    pub reader: Reader,
+    pub clock: Arc<dyn Clock>,
+    pub limits: UploadLimits,
+    pub live: Live,
+    pub stats: Arc<IngestStats>,
+}
+
+/// A recording whose bytes are on their way into a new object.
+struct Target {
+    row: Recording,
+    data_key: DataKey,
+    object: ObjectId,
+}
+
+impl Target {
+    fn segment(&self) -> SegmentName {
+        SegmentName { recording: self.row.id, object: self.object }
+    }
+}
+
+impl Ingest {
+    /// Asked before the body is polled: a sender that waits for `100 Continue` never sends audio that is refused.
+    pub fn admit(&self, upload: &Upload) -> Result<()> {
+        let enabled = upload.tenant.recording || !upload.classes.contains(&Class::Customer);
+        if !enabled {
+            return Err(Error::new(
+                Problem::RecordingNotEnabled,
+                "this tenant has not switched customer recording on; nothing was kept",
+            ));
+        }
+        let whole_len = upload.range.and_then(|range| range.total).or(upload.declared_len);
+        if whole_len.is_some_and(|len| len > self.limits.bytes_max) {
+            return Err(self.too_large());
+        }
+        if upload.declared_len == Some(0) {
+            return Err(empty_body());
+        }
+        self.reader.spool.has_room(upload.declared_len.unwrap_or(0)).map_err(not_spooled)
+    }
+
+    /// Receives one upload to its end.
+    pub async fn receive(&self, upload: Upload, body: impl Body) -> Result<Received> {
+        self.admit(&upload)?;
+        let slot = self
+            .live
+            .enter(self.limits.count_max)
+            .ok_or_else(|| Error::new(Problem::Busy, "the limit of uploads at once (upload.count_max) is reached"))?;
+        match self.known(&upload).await? {
+            Some(known) => self.receive_again(upload, known, body, slot).await,
+            None if upload.range.is_some_and(|range| range.first > 0) => {
+                let detail = "nothing has been received under this name; begin at offset 0";
+                Err(Error::new(Problem::OffsetMismatch, detail).at_offset(0))
+            }
+            None => self.receive_new(upload, body, slot).await,
+        }
+    }
+
+    async fn receive_new(&self, upload: Upload, body: impl Body, mut slot: live::Slot) -> Result<Received> {
+        // Claimed before the row exists, so that no recovery takes a row without a segment for a leftover.
+        let id = RecordingId::new(self.clock.now(), random());
+        slot.hold(id);
+        let target = self.begin(&upload, id).await?;
+        let mut intake = match Intake::begin(&self.reader.spool, &target, upload.digests, self.limits.bytes_max) {
+            Ok(intake) => intake,
+            Err(error) => {
+                self.abandon(&target).await?;
+                return Err(not_spooled(error));
+            }
+        };
+        let end = intake.pump(body).await;
+        self.stats.received_bytes.fetch_add(intake.plain_len(), Relaxed);
+        let expected = upload.range.map(|range| range.len());
+        let refusal = match (&end, intake.plain_len()) {
+            (End::Body | End::Broken(_), 0) => Some(empty_body()),
+            (End::TooLarge, _) => Some(self.too_large()),
+            (End::Body, len) if expected.is_some_and(|expected| expected != len) => Some(wrong_length()),
+            (End::Body, _) => intake.check_digests().err(),
+            (End::Broken(_) | End::Spool(_), _) => None,
+        };
+        if let Some(refusal) = refusal {
+            drop(intake);
+            self.abandon(&target).await?;
+            return Err(refusal);
+        }
+        let is_last = upload.range.is_none_or(|range| range.is_final());
+        let completeness = if is_last && end == End::Body { Completeness::Complete } else { Completeness::Partial };
+        let (recording, _) = (self.conclude(&target, intake, completeness).await?, slot);
+        match end {
+            End::Body => Ok(Received { recording, outcome: Outcome::Created }),
+            end => Err(broken(end, recording.plain_len.unwrap_or(0))),
+        }
+    }
+
+    /// Closes the segment, hands the object on, and commits the row: in this order, so that a row never tells of bytes that
+    /// are not there. A store that is down is not the sender's concern: the recording is durable in the spool.
+    async fn conclude(&self, target: &Target, intake: Intake, completeness: Completeness) -> Result<Recording> {
+        let (path, object) = intake.close().await.map_err(not_spooled)?;
+        let state = self.hand_on(target.segment(), path, object.sealed_len).await?;
+        let recording = self.commit(target, state, completeness, object).await?;
+        let count = match completeness {
+            Completeness::Complete => &self.stats.complete,
+            _ => &self.stats.partial,
+        };
+        count.fetch_add(1, Relaxed);
+        Ok(recording)
+    }
+
+    /// Where the object is durable after this.
+    async fn hand_on(&self, name: SegmentName, path: PathBuf, sealed_len: u64) -> Result<State> {
+        let parcel = Parcel { object: name.object, path: &path, sealed_len };
+        match self.reader.store.put(parcel).await {
+            Ok(()) => Ok(State::Stored),
+            Err(error) => {
+                tracing::warn!(recording.id = %name.recording, error = &error as &dyn std::error::Error,
+                    "the object store did not take a recording; it stays in the spool and is sent again");
+                self.reader.spool.sync_names().await.map_err(not_spooled)?;
+                Ok(State::Spooled)
+            }
+        }
+    }
+
+    async fn commit(
+        &self,
+        target: &Target,
+        state: State,
+        completeness: Completeness,
+        object: SealedObject,
+    ) -> Result<Recording> {
+        let wraps = self.wrap_again(target, completeness, object.plain_len)?;
+        let finished = Finished {
+            id: target.row.id,
+            state,
+            completeness,
+            plain_len: object.plain_len,
+            object: target.object,
+            sealed_len: object.sealed_len,
+            digest: object.digest,
+            wraps,
+            changed_at: self.clock.now(),
+        };
+        match self.catalog.finish(finished).await {
+            Ok(()) => {}
+            Err(CatalogError::WrongState) => {
+                self.reader.spool.remove(target.segment()).map_err(not_spooled)?;
+                return Err(Error::new(Problem::Deleted, "the recording was deleted while it was being received"));
+            }
+            Err(error) => return Err(not_committed(error)),
+        }
+        if state == State::Stored
+            && let Err(error) = self.reader.spool.remove(target.segment())
+        {
+            tracing::warn!(error = &error as &dyn std::error::Error, "a segment that is not needed stays in the spool");
+        }
+        let row = self.catalog.recording(None, target.row.id).await.map_err(not_committed)?;
+        row.ok_or_else(|| Error::new(Problem::Internal, "the recording's row is gone after its commit"))
+    }
+
+    /// The audio wraps, bound to what is known at the end. Same key, new nonce.
+    fn wrap_again(
+        &self,
+        target: &Target,
+        completeness: Completeness,
+        plain_len: u64,
+    ) -> Result<Vec<(Class, [u8; crate::crypto::wrap::WRAP_LEN])>> {
+        let Target { row, data_key, object } = target;
+        let alive = row.wraps.iter().filter(|wrap| wrap.sealed.is_some());
+        let wraps = alive.map(|wrap| {
+            let scope = KekScope { class: wrap.class, tenant: row.tenant, subject: row.id.into(), path: wrap.path };
+            let expires_at = wrap.expires_at;
+            let binding = Binding { expires_at, object: *object, plain_len: Some(plain_len), completeness };
+            Ok((wrap.class, self.reader.keyring.wrap(&scope, data_key, &binding).map_err(not_wrapped)?))
+        });
+        wraps.collect()
+    }
+
+    /// Takes back a recording of which nothing is kept.
+    async fn abandon(&self, target: &Target) -> Result<()> {
+        self.reader.spool.remove(target.segment()).map_err(not_spooled)?;
+        match self.catalog.abandon(target.row.id).await {
+            Ok(()) | Err(CatalogError::WrongState | CatalogError::NotFound) => Ok(()),
+            Err(error) => Err(not_committed(error)),
+        }
+    }
+
+    fn too_large(&self) -> Error {
+        let limit = self.limits.bytes_max;
+        Error::new(
+            Problem::TooLarge,
+            format!("a recording may have {limit} bytes (upload.bytes_max); nothing was kept"),
+        )
+    }
+}
+
+fn empty_body() -> Error {
+    Error::new(Problem::EmptyBody, "the body was empty; nothing was kept")
+}
+
+fn wrong_length() -> Error {
+    Error::new(Problem::LengthMismatch, "the body is not as long as its Content-Range says; nothing of it was kept")
+}
+
+/// What is told of an upload that was kept as far as it came.
+fn broken(end: End, kept: u64) -> Error {
+    let detail = format!("what arrived was kept as a partial recording of {kept} bytes; continue it at this offset");
+    let problem = match end {
+        End::Broken(BodyBreak::Stalled) => Problem::TooSlow,
+        End::Spool(SpoolError::Full) => Problem::SpoolFull,
+        End::Spool(error) => return Error::new(Problem::Unavailable, detail).because(error).at_offset(kept),
+        End::TooLarge => Problem::TooLarge,
+        End::Broken(BodyBreak::Cut) | End::Body => Problem::BadRequest,
+    };
+    Error::new(problem, detail).at_offset(kept)
+}
+
+fn not_spooled(error: SpoolError) -> Error {
+    match error {
+        SpoolError::Full => Error::new(Problem::SpoolFull, "the spool or its disk is full; try again later"),
+        error => Error::new(Problem::Unavailable, "the spool's disk does not work; try again later").because(error),
+    }
+}
+
+fn not_committed(error: CatalogError) -> Error {
+    match error {
+        CatalogError::Full(_) => Error::new(Problem::SpoolFull, "the catalog's disk is full; try again later"),
+        CatalogError::Unavailable(_) => {
+            Error::new(Problem::Unavailable, "the catalog does not answer; try again later")
+        }
+        _ => Error::new(Problem::Internal, "the catalog refused what should have been possible"),
+    }
+    .because(error)
+}
+
+fn not_wrapped(error: KeyringError) -> Error {
+    let detail = match error {
+        KeyringError::Gone => {
+            "no key can be made for this term: the tenant was offboarded, or the server's clock is behind the ring"
+        }
+        _ => "the keyring is not ready; try again later",
+    };
+    Error::new(Problem::Unavailable, detail).because(error)
+}
+
+fn not_read(error: ReadError) -> Error {
+    match error {
+        ReadError::Gone => Error::new(Problem::Ended, "what was received under this name has ended"),
+        ReadError::Integrity(_) => {
+            tracing::error!(event = "integrity", %error, "a stored recording is damaged");
+            Error::new(Problem::Integrity, "what was received under this name is damaged; see 'callvault verify'")
+                .because(error)
+        }
+        error => Error::new(Problem::Unavailable, "what was received under this name cannot be read").because(error),
+    }
+}
+
+fn not_stored(error: StoreError) -> Error {
+    Error::new(Problem::Unavailable, "the object store does not answer").because(error)
+}

@@ -1,0 +1,252 @@
+//! After a crash or an outage: every segment in the spool is finished, handed on, or removed.
+//!
+//! # Promise
+//! After [`Ingest::recover`] returned at a start, no recording is `receiving`, and whatever arrived before the crash is a
+//! partial recording. It is run again at intervals: recordings that the object store did not take are sent again.
+//! # Invariants
+//! A segment whose writer died is not continued: the chunk that was being written may have been sealed under its index
+//! already. Its whole chunks are sealed again into a new segment, under a new salt.
+
+use bytes::BytesMut;
+
+use super::intake::Intake;
+use super::{Ingest, Target, not_committed, not_read, not_spooled, not_stored};
+use crate::catalog::{CatalogError, Recording};
+use crate::crypto::header::{HEADER_LEN, SEALED_CHUNK_LEN, TAG_LEN};
+use crate::crypto::random::random;
+use crate::crypto::receipt::DigestOfTags;
+use crate::crypto::stream::{Opener, SealedObject, full_chunks};
+use crate::model::{Completeness, ObjectId, Problem, RecordingId, Result, State};
+use crate::spool::SegmentName;
+use crate::store::Parcel;
+
+/// What recovery did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Became partial recordings.
+    pub salvaged: u64,
+    /// Reached the object store.
+    pub forwarded: u64,
+    /// Were not needed.
+    pub removed: u64,
+    /// Are still in the spool: the store or the disk does not let them go.
+    pub left: u64,
+}
+
+const PAGE: u32 = 1_000;
+
+impl Ingest {
+    /// Goes through the spool, then through rows that lost their segment. One that fails does not stop the others.
+    pub async fn recover(&self) -> Result<Recovered> {
+        let mut recovered = Recovered::default();
+        for (name, sealed_len) in self.reader.spool.segments().map_err(not_spooled)? {
+            let Some(mut slot) = self.live.enter(usize::MAX) else { continue };
+            if !slot.hold(name.recording) {
+                continue;
+            }
+            match self.recover_segment(name, sealed_len).await {
+                Ok(Step::Salvaged) => recovered.salvaged += 1,
+                Ok(Step::Forwarded) => recovered.forwarded += 1,
+                Ok(Step::Removed) => recovered.removed += 1,
+                Err(error) => {
+                    recovered.left += 1;
+                    tracing::warn!(recording.id = %name.recording, error = &error as &dyn std::error::Error,
+                        source = error.source.as_deref().map(tracing::field::debug),
+                        "a segment stays in the spool and is tried again");
+                }
+            }
+        }
+        self.abandon_empty().await?;
+        self.stats.recovered.fetch_add(recovered.salvaged, std::sync::atomic::Ordering::Relaxed);
+        Ok(recovered)
+    }
+
+    async fn recover_segment(&self, name: SegmentName, sealed_len: u64) -> Result<Step> {
+        let row = self.catalog.recording(None, name.recording).await.map_err(not_committed)?;
+        let Some(row) = row else { return self.remove(name) };
+        match row.state {
+            State::Receiving if row.object == name.object || row.next_object == Some(name.object) => {
+                self.salvage(row, name, sealed_len).await
+            }
+            State::Spooled if row.object == name.object => self.forward(row, name, sealed_len).await,
+            State::Spooled | State::Stored if row.next_object == Some(name.object) => {
+                self.salvage(row, name, sealed_len).await
+            }
+            _ => self.remove(name),
+        }
+    }
+
+    /// Sends a spooled recording again.
+    async fn forward(&self, row: Recording, name: SegmentName, sealed_len: u64) -> Result<Step> {
+        let path = self.reader.spool.path(name);
+        self.reader.store.put(Parcel { object: name.object, path: &path, sealed_len }).await.map_err(not_stored)?;
+        match self.catalog.stored(row.id, name.object, self.clock.now()).await {
+            Ok(()) | Err(CatalogError::WrongState) => {}
+            Err(error) => return Err(not_committed(error)),
+        }
+        self.remove(name)?;
+        Ok(Step::Forwarded)
+    }
+
+    /// Keeps what a dead writer left, if it is more than the row has already.
+    async fn salvage(&self, row: Recording, name: SegmentName, sealed_len: u64) -> Result<Step> {
+        let data_key = match self.reader.any_data_key(&row) {
+            Ok(data_key) => data_key,
+            // Its term ended while it lay here; what it holds cannot be opened and the next run sweeps its row.
+            Err(crate::reading::ReadError::Gone) => return self.remove(name),
+            Err(error) => return Err(not_read(error)),
+        };
+        let before = row.plain_len.unwrap_or(0);
+        let found = self.examine(&row, &data_key, name, sealed_len)?;
+        if found.plain_len <= before {
+            return self.drop_segment(&row, name).await;
+        }
+        let mut target = Target { row, data_key, object: name.object };
+        let (path, object) = match found.closed {
+            Some(object) => {
+                self.reader.spool.sync(name).await.map_err(not_spooled)?;
+                (self.reader.spool.path(name), object)
+            }
+            None => {
+                target.object = ObjectId(random());
+                self.catalog.set_next_object(target.row.id, Some(target.object)).await.map_err(not_committed)?;
+                self.seal_again(&target, name, found.opener.as_ref(), found.plain_len).await?
+            }
+        };
+        let state = self.hand_on(target.segment(), path, object.sealed_len).await?;
+        self.commit(&target, state, Completeness::Partial, object).await?;
+        if target.object != name.object {
+            self.remove(name)?;
+        }
+        tracing::info!(recording.id = %target.row.id, size_bytes = object.plain_len,
+            "what a crash interrupted was kept as a partial recording");
+        Ok(Step::Salvaged)
+    }
+
+    /// How much of a segment is sound: all of it where it was closed, else its whole chunks from the beginning.
+    fn examine(
+        &self,
+        row: &Recording,
+        data_key: &crate::crypto::keys::DataKey,
+        name: SegmentName,
+        sealed_len: u64,
+    ) -> Result<Found> {
+        let nothing = Found { plain_len: 0, closed: None, opener: None };
+        if sealed_len < HEADER_LEN as u64 {
+            return Ok(nothing);
+        }
+        let header = self.reader.spool.read(name, 0, HEADER_LEN).map_err(not_spooled)?;
+        let full = full_chunks(sealed_len);
+        // The whole chunks, read as an object that ends right behind them.
+        let pretended_len = (HEADER_LEN + TAG_LEN) as u64 + full * SEALED_CHUNK_LEN as u64;
+        let Ok(opener) = Opener::new(data_key, row.tenant, row.id, &header, pretended_len) else { return Ok(nothing) };
+        let mut digest = DigestOfTags::new();
+        digest.update(&header);
+        let mut sound = 0;
+        while sound < full {
+            let mut chunk = self.read_chunk(name, sound, SEALED_CHUNK_LEN)?;
+            let tag: [u8; TAG_LEN] = chunk[chunk.len() - TAG_LEN..].try_into().expect("a chunk ends with a tag");
+            if opener.open_chunk(sound, &mut chunk).is_err() {
+                break;
+            }
+            digest.update(&tag);
+            sound += 1;
+        }
+        let plain_len = opener.geometry().chunk_start(sound);
+        let last_len = sealed_len - (pretended_len - TAG_LEN as u64);
+        if sound == full
+            && last_len >= TAG_LEN as u64
+            && let Ok(whole) = Opener::new(data_key, row.tenant, row.id, &header, sealed_len)
+        {
+            let mut last = self.read_chunk(name, full, last_len as usize)?;
+            let tag: [u8; TAG_LEN] = last[last.len() - TAG_LEN..].try_into().expect("the length was checked");
+            if whole.open_chunk(full, &mut last).is_ok() {
+                digest.update(&tag);
+                let plain_len = whole.geometry().plain_len();
+                let object = SealedObject { plain_len, sealed_len, digest: digest.finish() };
+                return Ok(Found { plain_len, closed: Some(object), opener: None });
+            }
+        }
+        Ok(Found { plain_len, closed: None, opener: Some(opener) })
+    }
+
+    async fn seal_again(
+        &self,
+        target: &Target,
+        from: SegmentName,
+        opener: Option<&Opener>,
+        plain_len: u64,
+    ) -> Result<(std::path::PathBuf, SealedObject)> {
+        let opener = opener.expect("a segment with whole chunks was opened");
+        let mut intake =
+            Intake::begin(&self.reader.spool, target, Default::default(), u64::MAX).map_err(not_spooled)?;
+        for index in 0..opener.geometry().chunk_of(plain_len) {
+            let mut chunk = self.read_chunk(from, index, SEALED_CHUNK_LEN)?;
+            opener.open_chunk(index, &mut chunk).map_err(|error| {
+                crate::model::Error::new(Problem::Integrity, "a segment changed while it was read").because(error)
+            })?;
+            intake.copy(&chunk).map_err(not_spooled)?;
+        }
+        intake.close().await.map_err(not_spooled)
+    }
+
+    fn read_chunk(&self, name: SegmentName, index: u64, len: usize) -> Result<BytesMut> {
+        let start = HEADER_LEN as u64 + index * SEALED_CHUNK_LEN as u64;
+        self.reader.spool.read(name, start, len).map_err(not_spooled)
+    }
+
+    /// A segment that holds nothing more than its row.
+    async fn drop_segment(&self, row: &Recording, name: SegmentName) -> Result<Step> {
+        let done = match row.state {
+            State::Receiving => self.catalog.abandon(row.id).await,
+            _ => self.catalog.set_next_object(row.id, None).await,
+        };
+        match done {
+            Ok(()) | Err(CatalogError::WrongState | CatalogError::NotFound) => self.remove(name),
+            Err(error) => Err(not_committed(error)),
+        }
+    }
+
+    fn remove(&self, name: SegmentName) -> Result<Step> {
+        self.reader.spool.remove(name).map_err(not_spooled)?;
+        Ok(Step::Removed)
+    }
+
+    /// Rows that were begun and never got a segment: the crash came before their first byte was accepted.
+    async fn abandon_empty(&self) -> Result<()> {
+        let mut after: Option<RecordingId> = None;
+        loop {
+            let rows = self.catalog.in_state(State::Receiving, after, PAGE).await.map_err(not_committed)?;
+            let Some(last) = rows.last() else { return Ok(()) };
+            after = Some(last.id);
+            for row in rows.iter().filter(|row| !self.live.is_held(row.id)) {
+                self.abandon_if_empty(row).await?;
+            }
+        }
+    }
+
+    async fn abandon_if_empty(&self, row: &Recording) -> Result<()> {
+        let Some(mut slot) = self.live.enter(usize::MAX) else { return Ok(()) };
+        let name = SegmentName { recording: row.id, object: row.object };
+        if !slot.hold(row.id) || self.reader.spool.len(name).map_err(not_spooled)?.is_some() {
+            return Ok(());
+        }
+        match self.catalog.abandon(row.id).await {
+            Ok(()) | Err(CatalogError::WrongState | CatalogError::NotFound) => Ok(()),
+            Err(error) => Err(not_committed(error)),
+        }
+    }
+}
+
+enum Step {
+    Salvaged,
+    Forwarded,
+    Removed,
+}
+
+struct Found {
+    plain_len: u64,
+    /// Where the segment was closed: it is an object.
+    closed: Option<SealedObject>,
+    opener: Option<Opener>,
+}

@@ -1,0 +1,256 @@
+//! Playback: a sealed recording becomes a stream of authenticated bytes.
+//!
+//! locate -> authorise -> unwrap -> fetch sealed chunks (256 KiB windows, bounded read-ahead) -> open -> body
+//!
+//! # Promise
+//! Every byte that comes out was authenticated at its place. From the second of `expires_at` nothing comes out: a session
+//! that has not begun is refused, one that runs is cut.
+//! # Invariants
+//! Nothing opened is cached. The data key lives in the session, and memory for one session is two windows, whatever is asked.
+//! # Cancel safety
+//! Dropping the stream costs nothing; browsers do it a dozen times per seek.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+
+use crate::catalog::{CatalogError, Recording, RingMark, SharedCatalog};
+use crate::keyring::Keyring;
+use crate::model::range::ByteRange;
+use crate::model::{Class, Clock, Error, Problem, RecordingId, Result, TenantNumber, TimePath, Timestamp};
+use crate::reading::{Opened, ReadError, Reader, WINDOW_LEN, life};
+
+/// Windows that are fetched before they are asked for.
+const READ_AHEAD: usize = 1;
+
+/// Counts since the start, for metrics.
+#[derive(Default)]
+pub struct PlaybackStats {
+    pub served_bytes: AtomicU64,
+    pub sessions: AtomicU64,
+    pub integrity_events: AtomicU64,
+}
+
+/// The verb.
+#[derive(Clone)]
+pub struct Playback {
+    pub catalog: SharedCatalog,
+    pub reader: Reader,
+    pub clock: Arc<dyn Clock>,
+    pub stats: Arc<PlaybackStats>,
+}
+
+/// A recording that was found, and may be read at this moment.
+pub struct Located {
+    pub recording: Recording,
+    pub mark: RingMark,
+}
+
+/// One recording, opened for one listener.
+pub struct Session {
+    opened: Arc<Opened>,
+    recording: RecordingId,
+    path: TimePath,
+    expires_at: Timestamp,
+    etag: String,
+    name: Option<String>,
+    media_type: String,
+}
+
+/// Why a stream ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Cut {
+    #[error("the recording's term ended while it was played")]
+    Ended,
+    #[error(transparent)]
+    Read(ReadError),
+}
+
+impl Playback {
+    /// The tenant's recording; 404 for another tenant's, 410 for one that is gone or has ended.
+    pub async fn locate(&self, tenant: TenantNumber, id: RecordingId) -> Result<Located> {
+        let recording = self.catalog.recording(Some(tenant), id).await.map_err(not_found_out)?;
+        let Some(recording) = recording else {
+            return Err(Error::new(Problem::NotFound, "this tenant has no such recording"));
+        };
+        let mark = self.catalog.ring_mark().await.map_err(not_found_out)?;
+        let state = life::state_at(&recording, &mark, self.clock.now());
+        if state.is_gone() {
+            let problem = life::gone(state);
+            return Err(Error::new(problem, format!("{}; its state is '{state}'", problem.title())));
+        }
+        Ok(Located { recording, mark })
+    }
+
+    /// Opens a located recording through the wrap of `class`.
+    pub async fn open(&self, located: &Located, class: Class) -> Result<Session> {
+        let Located { recording, mark } = located;
+        let wrap = recording.wraps.iter().find(|wrap| wrap.class == class);
+        let wrap = wrap.ok_or_else(|| {
+            Error::new(Problem::NotFound, format!("the recording is not tagged '{class}'; see its 'classes'"))
+        })?;
+        if life::has_ended(wrap, mark, self.clock.now()) {
+            return Err(Error::new(Problem::Ended, format!("the term of its class '{class}' has ended")));
+        }
+        if recording.plain_len.is_none() {
+            let detail = "the recording is still being received; it can be played when the call has ended";
+            return Err(Error::new(Problem::StillReceiving, detail));
+        }
+        let opened = async {
+            let data_key = self.reader.data_key(recording, class)?;
+            let (name, media_type) = self.reader.name_and_media_type(recording)?;
+            Ok((self.reader.open(recording, &data_key).await?, name, media_type))
+        };
+        let (opened, name, media_type) = opened.await.map_err(|error| self.not_opened(recording.id, error))?;
+        self.stats.sessions.fetch_add(1, Relaxed);
+        Ok(Session {
+            opened: Arc::new(opened),
+            recording: recording.id,
+            path: wrap.path,
+            expires_at: wrap.expires_at,
+            etag: format!("\"{}\"", recording.object),
+            name,
+            media_type: media_type.unwrap_or_else(|| "application/octet-stream".into()),
+        })
+    }
+
+    /// The bytes of a range. The first window is authenticated before this returns, so that damage at the beginning is an
+    /// answer and not a broken one.
+    pub async fn stream(
+        &self,
+        session: &Session,
+        range: ByteRange,
+    ) -> Result<impl Stream<Item = std::result::Result<Bytes, Cut>> + Send + 'static> {
+        let opened = session.opened.clone();
+        let first = opened.window(range.first(), range).await.map_err(|e| self.not_opened(session.recording, e))?;
+        let first_len: u64 = first.iter().map(|piece| piece.len() as u64).sum();
+        let rest = futures::stream::iter(window_starts(&opened, range.first() + first_len, range));
+        let rest = rest
+            .map(move |start| {
+                let opened = opened.clone();
+                async move { opened.window(start, range).await }
+            })
+            .buffered(1 + READ_AHEAD);
+        let pieces = futures::stream::iter([Ok(first)]).chain(rest).map(split).flatten();
+        let watch = Watch {
+            keyring: self.reader.keyring.clone(),
+            clock: self.clock.clone(),
+            stats: self.stats.clone(),
+            recording: session.recording,
+            path: session.path,
+            expires_at: session.expires_at,
+        };
+        let watched = pieces.map(move |piece| watch.pass(piece));
+        // The first error ends the stream.
+        Ok(watched.scan(false, |failed, piece| {
+            let item = (!*failed).then(|| {
+                *failed = piece.is_err();
+                piece
+            });
+            futures::future::ready(item)
+        }))
+    }
+
+    fn not_opened(&self, recording: RecordingId, error: ReadError) -> Error {
+        match error {
+            ReadError::Gone => Error::new(Problem::Ended, "the recording's key was destroyed"),
+            ReadError::Integrity(_) => {
+                raise(&self.stats, recording, &error);
+                Error::new(Problem::Integrity, "the stored recording is damaged; nothing of it was served")
+                    .because(error)
+            }
+            ReadError::NotTagged(class) => {
+                Error::new(Problem::NotFound, format!("the recording is not tagged '{class}'"))
+            }
+            ReadError::Unavailable(_) => {
+                Error::new(Problem::Unavailable, "the object store does not answer; try again").because(error)
+            }
+        }
+    }
+}
+
+impl Session {
+    pub fn plain_len(&self) -> u64 {
+        self.opened.geometry().plain_len()
+    }
+
+    pub fn expires_at(&self) -> Timestamp {
+        self.expires_at
+    }
+
+    /// Strong: an object never changes, and a recording that grew has another object.
+    pub fn etag(&self) -> &str {
+        &self.etag
+    }
+
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    pub fn media_type(&self) -> &str {
+        &self.media_type
+    }
+}
+
+/// Looks at every piece before it leaves.
+struct Watch {
+    keyring: Arc<Keyring>,
+    clock: Arc<dyn Clock>,
+    stats: Arc<PlaybackStats>,
+    recording: RecordingId,
+    path: TimePath,
+    expires_at: Timestamp,
+}
+
+impl Watch {
+    fn pass(&self, piece: std::result::Result<Bytes, ReadError>) -> std::result::Result<Bytes, Cut> {
+        if self.clock.now() >= self.expires_at || !self.keyring.is_alive(&self.path) {
+            return Err(Cut::Ended);
+        }
+        match piece {
+            Ok(bytes) => {
+                self.stats.served_bytes.fetch_add(bytes.len() as u64, Relaxed);
+                Ok(bytes)
+            }
+            Err(error) => {
+                if matches!(error, ReadError::Integrity(_)) {
+                    raise(&self.stats, self.recording, &error);
+                }
+                Err(Cut::Read(error))
+            }
+        }
+    }
+}
+
+/// An integrity event: a person must look.
+fn raise(stats: &PlaybackStats, recording: RecordingId, error: &ReadError) {
+    stats.integrity_events.fetch_add(1, Relaxed);
+    tracing::error!(event = "integrity", recording.id = %recording, %error, "a stored recording is damaged");
+}
+
+fn split(
+    window: std::result::Result<Vec<Bytes>, ReadError>,
+) -> impl Stream<Item = std::result::Result<Bytes, ReadError>> {
+    let pieces = match window {
+        Ok(pieces) => pieces.into_iter().map(Ok).collect::<Vec<_>>(),
+        Err(error) => vec![Err(error)],
+    };
+    futures::stream::iter(pieces)
+}
+
+/// Where the windows after the first begin: whole chunks from there on.
+fn window_starts(opened: &Opened, next: u64, range: ByteRange) -> impl Iterator<Item = u64> + use<> {
+    let geometry = opened.geometry();
+    let step = geometry.chunks_in(WINDOW_LEN) * geometry.chunk_start(1);
+    (next..=range.last()).step_by(step as usize)
+}
+
+fn not_found_out(error: CatalogError) -> Error {
+    match error {
+        CatalogError::Unavailable(_) => Error::new(Problem::Unavailable, "the catalog does not answer; try again"),
+        _ => Error::new(Problem::Internal, "the catalog cannot be read"),
+    }
+    .because(error)
+}

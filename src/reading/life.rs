@@ -1,0 +1,136 @@
+//! Whether a recording may still be read, and what it looks like from outside.
+
+use serde::Serialize;
+
+use super::{ReadError, Reader};
+use crate::catalog::{Recording, RingMark, Tenant, WrapRow};
+use crate::model::{CallData, Class, Problem, State, Timestamp};
+
+/// The state that counts at `now`: a recording whose every term has ended is `expiring` before any run has touched it.
+pub fn state_at(recording: &Recording, mark: &RingMark, now: Timestamp) -> State {
+    let audio = || recording.wraps.iter().filter(|wrap| Class::AUDIO.contains(&wrap.class));
+    if recording.state.is_gone() || audio().any(|wrap| !has_ended(wrap, mark, now)) {
+        return recording.state;
+    }
+    State::Expiring
+}
+
+/// From the second of `expires_at` on, or once a run has announced the key's destruction.
+pub fn has_ended(wrap: &WrapRow, mark: &RingMark, now: Timestamp) -> bool {
+    wrap.expires_at <= now || mark.is_dying(&wrap.path)
+}
+
+/// The last second at which any class of the recording is readable.
+pub fn last_expiry(recording: &Recording) -> Option<Timestamp> {
+    let audio = recording.wraps.iter().filter(|wrap| Class::AUDIO.contains(&wrap.class));
+    audio.map(|wrap| wrap.expires_at).max()
+}
+
+/// What is answered for a recording that is gone.
+pub fn gone(state: State) -> Problem {
+    match state {
+        State::Erased => Problem::Erased,
+        State::Deleted => Problem::Deleted,
+        _ => Problem::Ended,
+    }
+}
+
+/// A recording as JSON (DESIGN section 8).
+#[derive(Serialize)]
+pub struct RecordingView {
+    pub id: String,
+    pub tenant: String,
+    pub name: Option<String>,
+    pub state: &'static str,
+    /// `false`: partial, cut off half-way.
+    pub complete: bool,
+    pub media_type: Option<String>,
+    pub bytes: Option<u64>,
+    pub received_at: Timestamp,
+    pub classes: Vec<ClassView>,
+    pub hold: Option<()>,
+    pub call: Option<CallData>,
+    pub audio_url: String,
+}
+
+#[derive(Serialize)]
+pub struct ClassView {
+    pub class: &'static str,
+    pub term: String,
+    pub expires_at: Timestamp,
+}
+
+#[derive(serde::Deserialize)]
+struct LabelText {
+    name: Option<String>,
+    media_type: String,
+}
+
+impl Reader {
+    /// Opens what the row holds sealed. A recording that is gone has neither name nor call.
+    pub fn view(
+        &self,
+        recording: &Recording,
+        tenant: &Tenant,
+        mark: &RingMark,
+        now: Timestamp,
+    ) -> Result<RecordingView, ReadError> {
+        let state = state_at(recording, mark, now);
+        let (label, call) = if state.is_gone() {
+            (None, None)
+        } else {
+            (self.label_text(recording)?, self.call_data_parsed(recording)?)
+        };
+        let audio = recording.wraps.iter().filter(|wrap| Class::AUDIO.contains(&wrap.class));
+        let classes = audio.map(|wrap| ClassView {
+            class: wrap.class.as_str(),
+            term: term_between(recording.received_at, wrap, tenant),
+            expires_at: wrap.expires_at,
+        });
+        let (name, media_type) = label.map_or((None, None), |label| (label.name, Some(label.media_type)));
+        Ok(RecordingView {
+            id: recording.id.to_string(),
+            tenant: tenant.slug.to_string(),
+            name,
+            state: state.as_str(),
+            complete: recording.completeness == crate::model::Completeness::Complete,
+            media_type,
+            bytes: recording.plain_len,
+            received_at: recording.received_at,
+            classes: classes.collect(),
+            hold: None,
+            call,
+            audio_url: format!("/v1/recordings/{}/audio", recording.id),
+        })
+    }
+
+    /// The sender's name and media type of a living recording.
+    pub fn name_and_media_type(&self, recording: &Recording) -> Result<(Option<String>, Option<String>), ReadError> {
+        Ok(self.label_text(recording)?.map_or((None, None), |label| (label.name, Some(label.media_type))))
+    }
+
+    fn label_text(&self, recording: &Recording) -> Result<Option<LabelText>, ReadError> {
+        let text = self.label(recording)?;
+        let parsed = text.map(|text| serde_json::from_slice(&text)).transpose();
+        parsed.map_err(|_| ReadError::Integrity("a label holds no JSON".into()))
+    }
+
+    fn call_data_parsed(&self, recording: &Recording) -> Result<Option<CallData>, ReadError> {
+        let text = self.call_data(recording, Class::Cdr)?;
+        let parsed = text.map(|text| serde_json::from_slice(&text)).transpose();
+        parsed.map_err(|_| ReadError::Integrity("call data hold no JSON".into()))
+    }
+}
+
+/// The term as it was agreed: the tenant's present one where it gives this end, else the days between.
+fn term_between(received_at: Timestamp, wrap: &WrapRow, tenant: &Tenant) -> String {
+    let agreed = match wrap.class {
+        Class::Training => tenant.training_term,
+        _ => tenant.customer_term,
+    };
+    if agreed.ends_at(received_at) == wrap.expires_at {
+        return agreed.to_string();
+    }
+    let seconds = wrap.expires_at.as_second() - received_at.as_second();
+    format!("{}d", seconds.div_euclid(86_400))
+}
