@@ -1,7 +1,10 @@
 //! callvault.
+pub mod app;
 pub mod catalog;
+pub mod config;
 pub mod crypto;
 pub mod expire;
+pub mod http;
 pub mod ingest;
 pub mod keyring;
 pub mod model;
@@ -9,3 +12,5 @@ pub mod playback;
 pub mod reading;
 pub mod spool;
 pub mod store;
+pub mod cli;
+pub mod telemetry;

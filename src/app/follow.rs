@@ -1,0 +1,114 @@
+//! What a server does beside serving: it follows the ring, tells that it lives, and sends on what is in the spool.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::MissedTickBehavior;
+
+use super::Vault;
+use crate::crypto::random::random;
+use crate::expire::replicas::BEAT_EVERY;
+use crate::expire::{ExpireError, receipts::hex};
+
+/// Spooled recordings are sent again this often.
+const FORWARD_EVERY: Duration = Duration::from_secs(5);
+/// The first expire run of a server waits, so that a clock which is set right after a start is right by then.
+const FIRST_EXPIRE_AFTER: Duration = Duration::from_secs(60);
+/// After a guard refused, the next run of a server waits a day: a clock that stays wrong then costs two days of terms a day
+/// at most, and a person has time to look. `callvault expire` run by hand does not wait.
+const AFTER_REFUSAL: Duration = Duration::from_secs(86_400);
+
+/// One server's background work; ends when it is dropped.
+pub struct Follower {
+    vault: Arc<Vault>,
+    replica: String,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Follower {
+    pub fn start(vault: Arc<Vault>) -> Follower {
+        let replica = hex(&random::<8>());
+        let mut tasks =
+            vec![tokio::spawn(follow_ring(vault.clone(), replica.clone())), tokio::spawn(forward_spool(vault.clone()))];
+        if let Some(every) = vault.config.expire_every {
+            tasks.push(tokio::spawn(expire_at_intervals(vault.clone(), every)));
+        }
+        Follower { vault, replica, tasks }
+    }
+
+    /// Ends the work and takes the server off the list of replicas.
+    pub async fn stop(mut self) {
+        for task in self.tasks.drain(..) {
+            task.abort();
+        }
+        if let Err(error) = self.vault.catalog.forget_replica(&self.replica).await {
+            tracing::warn!(%error, "this replica stays on the list until the next expire run");
+        }
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+async fn follow_ring(vault: Arc<Vault>, replica: String) {
+    let mut ticks = tokio::time::interval(BEAT_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let followed = async {
+            let mark = vault.catalog.ring_mark().await.map_err(|error| error.to_string())?;
+            let now = vault.clock.now();
+            vault.keyring.follow(mark.generation, now).await.map_err(|error| error.to_string())?;
+            let generation = vault.keyring.view().map_or(0, |view| view.generation);
+            vault.catalog.beat(&replica, generation).await.map_err(|error| error.to_string())
+        };
+        if let Err(error) = followed.await {
+            tracing::error!(error, "the ring cannot be followed; what this server has in memory goes on");
+        }
+    }
+}
+
+async fn forward_spool(vault: Arc<Vault>) {
+    let mut ticks = tokio::time::interval(FORWARD_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match vault.ingest.recover().await {
+            Ok(recovered) if recovered.forwarded > 0 => {
+                tracing::info!(
+                    count = recovered.forwarded,
+                    left = recovered.left,
+                    "spooled recordings reached the store"
+                );
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "the spool cannot be gone through"),
+        }
+    }
+}
+
+async fn expire_at_intervals(vault: Arc<Vault>, every: Duration) {
+    tokio::time::sleep(every.min(FIRST_EXPIRE_AFTER)).await;
+    loop {
+        let pause = match vault.expire.run(None).await {
+            Ok(report) => {
+                tracing::info!(generation = report.generation, keys = report.keys_destroyed, "expire is done");
+                every
+            }
+            Err(error @ ExpireError::Guarded(_)) => {
+                tracing::error!(%error, "expire was refused; the next try is in a day");
+                AFTER_REFUSAL.max(every)
+            }
+            Err(error) => {
+                tracing::error!(%error, "expire did not finish; the next run goes on");
+                every
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}

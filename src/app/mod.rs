@@ -1,0 +1,196 @@
+//! Wiring: the only place that picks backends. From checked settings to verbs that are ready to run.
+
+mod follow;
+
+use std::os::unix::fs::DirBuilderExt;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+pub use follow::Follower;
+
+use crate::catalog::sqlite::Sqlite;
+use crate::catalog::{CatalogError, SharedCatalog};
+use crate::config::{Config, ConfigError, KeySource, write_key};
+use crate::crypto::keys::MasterKey;
+use crate::crypto::random::random;
+use crate::expire::{Expire, NamedClock};
+use crate::ingest::Ingest;
+use crate::ingest::live::Live;
+use crate::keyring::{FileKeyStore, KeyStore, Keyring, KeyringError, Mirrors, Present};
+use crate::model::clock::SystemClock;
+use crate::model::{Clock, Error};
+use crate::playback::Playback;
+use crate::reading::Reader;
+use crate::spool::{Spool, SpoolError};
+use crate::store::{Store, StoreError};
+
+/// Why a vault cannot be opened; each says what to do.
+#[derive(Debug, Error)]
+pub enum AppError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("{0} is not initialised: run 'callvault init' (or 'callvault quickstart' to look around)")]
+    NotInitialised(String),
+    #[error("the catalog cannot be opened")]
+    Catalog(#[from] CatalogError),
+    #[error("the keys cannot be opened")]
+    Keyring(#[from] KeyringError),
+    #[error("the spool cannot be opened")]
+    Spool(#[from] SpoolError),
+    #[error("the object store cannot be opened")]
+    Store(#[from] StoreError),
+    #[error("{what} cannot be made")]
+    Io {
+        what: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{0}")]
+    Verb(#[from] Error),
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// A vault with everything in its place.
+pub struct Vault {
+    pub config: Config,
+    pub catalog: SharedCatalog,
+    pub keyring: Arc<Keyring>,
+    pub ingest: Ingest,
+    pub playback: Playback,
+    pub expire: Expire,
+    pub reader: Reader,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What `init` found or made.
+#[derive(Debug, serde::Serialize)]
+pub struct Initialised {
+    pub data_dir: String,
+    pub master_key_made: bool,
+    pub ring_made: bool,
+    pub generation: u64,
+    pub warnings: Vec<String>,
+}
+
+/// Makes everything that the embedded shape needs; what is there is left as it is.
+pub async fn init(config: &Config) -> Result<Initialised, AppError> {
+    let clock = SystemClock;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.data_dir);
+    made.map_err(|source| AppError::Io { what: config.data_dir.display().to_string(), source })?;
+    let catalog = Sqlite::open(&config.catalog)?;
+    let catalog: SharedCatalog = Arc::new(catalog);
+    let mark = catalog.ring_mark().await?;
+    let master_key_made = make_master_key(config, mark.generation > 0)?;
+    Store::open(&config.store)?;
+    Spool::open(&config.spool_dir, config.spool)?;
+    let keyring = open_keyring(config, config.read_master_key()?, FileKeyStore::create)?;
+    let (present, ring_made) = match keyring.find(mark.generation).await {
+        Ok(present) => (present, false),
+        Err(KeyringError::NoRing { .. }) if mark.generation == 0 => (first_ring(&keyring, clock.now()).await?, true),
+        Err(error) => return Err(error.into()),
+    };
+    if mark.generation == 0 {
+        catalog.set_first_generation(present.generation, present.floor).await?;
+    }
+    Ok(Initialised {
+        data_dir: config.data_dir.display().to_string(),
+        master_key_made,
+        ring_made,
+        generation: present.generation,
+        warnings: keyring.warnings(),
+    })
+}
+
+impl Vault {
+    /// Opens what [`init`] made, and loads the ring.
+    pub async fn open(config: Config) -> Result<Vault, AppError> {
+        Vault::open_at(config, Arc::new(SystemClock)).await
+    }
+
+    /// [`Vault::open`] at the time of a clock.
+    pub async fn open_at(config: Config, clock: Arc<dyn Clock>) -> Result<Vault, AppError> {
+        let place = config.data_dir.display().to_string();
+        if !config.catalog.exists() {
+            return Err(AppError::NotInitialised(place));
+        }
+        let catalog: SharedCatalog = Arc::new(Sqlite::open_existing(&config.catalog)?);
+        let mark = catalog.ring_mark().await?;
+        if mark.generation == 0 {
+            return Err(AppError::NotInitialised(place));
+        }
+        let master = config.read_master_key()?;
+        let keyring = open_keyring(&config, master, |dir| Ok(FileKeyStore::open(dir)))?;
+        keyring.load(mark.generation).await?;
+        let keyring = Arc::new(keyring);
+        let store = Store::open(&config.store)?;
+        let spool = Spool::open(&config.spool_dir, config.spool)?;
+        let reader = Reader { keyring: keyring.clone(), store: store.clone(), spool };
+        let system = NamedClock { name: "system", clock: clock.clone() };
+        Ok(Vault {
+            ingest: Ingest {
+                catalog: catalog.clone(),
+                reader: reader.clone(),
+                clock: clock.clone(),
+                limits: config.upload,
+                live: Live::default(),
+                stats: Arc::default(),
+            },
+            playback: Playback {
+                catalog: catalog.clone(),
+                reader: reader.clone(),
+                clock: clock.clone(),
+                stats: Arc::default(),
+            },
+            expire: Expire { catalog: catalog.clone(), keyring: keyring.clone(), store, clocks: vec![system] },
+            config,
+            catalog,
+            keyring,
+            reader,
+            clock,
+        })
+    }
+}
+
+/// Refuses to make a new key where rings were made under another.
+fn make_master_key(config: &Config, is_in_use: bool) -> Result<bool, AppError> {
+    let KeySource::File(path) = &config.master_key else { return Ok(false) };
+    if path.exists() {
+        return Ok(false);
+    }
+    if is_in_use {
+        return Err(AppError::Refused(format!(
+            "the master key {} is missing, and this vault was made with it: put it back; a new one would open nothing",
+            path.display()
+        )));
+    }
+    write_key(path, &MasterKey::take(&mut random()))?;
+    Ok(true)
+}
+
+fn open_keyring(
+    config: &Config,
+    master: MasterKey,
+    open: impl Fn(&std::path::Path) -> std::io::Result<FileKeyStore>,
+) -> Result<Keyring, AppError> {
+    let stores = |dirs: &[std::path::PathBuf]| {
+        let opened = dirs.iter().map(|dir| match open(dir) {
+            Ok(store) => Ok(Arc::new(store) as Arc<dyn KeyStore>),
+            Err(source) => Err(AppError::Io { what: dir.display().to_string(), source }),
+        });
+        opened.collect::<Result<Vec<_>, AppError>>()
+    };
+    let (rings, generations) = (stores(&config.key_store)?, stores(&config.generation_store)?);
+    Ok(Keyring::new(master, Mirrors::rings(rings), Mirrors::generations(generations)))
+}
+
+async fn first_ring(keyring: &Keyring, now: jiff::Timestamp) -> Result<Present, AppError> {
+    keyring.create_first(now).await.map_err(|error| match error {
+        KeyringError::RingExists(generation) => AppError::Refused(format!(
+            "the key store holds ring.{generation}, which does not open with this master key and these generation secrets: \
+             give the right ones, or an empty key_store for a new vault"
+        )),
+        error => error.into(),
+    })
+}

@@ -1,0 +1,135 @@
+//! `callvault recording`
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::output::{Output, size, table};
+use super::{Failure, Outcome, tenant};
+use crate::app::Vault;
+use crate::catalog::{CatalogError, Ending, Listing, Recording, Tenant};
+use crate::model::{Class, RecordingId, Slug, State, Timestamp};
+use crate::reading::life::RecordingView;
+
+#[derive(Subcommand)]
+pub enum RecordingCommand {
+    /// List recordings, newest first
+    List(ListArgs),
+    /// Show a recording
+    Show { id: RecordingId },
+    /// Delete a recording: final when backups of the catalog age out or its term ends, whichever comes first
+    Delete { id: RecordingId },
+    /// Erase a recording: final against every backup after the next expire run
+    Erase { id: RecordingId },
+}
+
+#[derive(Args)]
+pub struct ListArgs {
+    #[arg(long)]
+    tenant: Option<Slug>,
+    #[arg(long)]
+    class: Option<Class>,
+    /// Also those that are gone, by their state
+    #[arg(long)]
+    state: Option<State>,
+    /// Received at or after
+    #[arg(long)]
+    from: Option<Timestamp>,
+    /// Received before
+    #[arg(long)]
+    to: Option<Timestamp>,
+    #[arg(long, default_value = "100")]
+    limit: u32,
+}
+
+#[derive(Serialize)]
+struct RecordingsView {
+    recordings: Vec<RecordingView>,
+}
+
+#[derive(Serialize)]
+struct Ended {
+    id: String,
+    state: &'static str,
+}
+
+pub async fn run(vault: Vault, command: RecordingCommand, output: Output) -> Outcome {
+    match command {
+        RecordingCommand::List(args) => list(&vault, args, output).await,
+        RecordingCommand::Show { id } => {
+            let recording = vault.catalog.recording(None, id).await?.ok_or_else(|| unknown(id))?;
+            let view = view(&vault, &recording).await?;
+            output.print(&view, |view| serde_json::to_string_pretty(view).unwrap_or_default() + "\n");
+            Ok(())
+        }
+        RecordingCommand::Delete { id } => end(&vault, id, Ending::Delete, output).await,
+        RecordingCommand::Erase { id } => end(&vault, id, Ending::Erase, output).await,
+    }
+}
+
+async fn list(vault: &Vault, args: ListArgs, output: Output) -> Outcome {
+    let tenant = match &args.tenant {
+        Some(slug) => Some(tenant::find(vault, slug).await?.number),
+        None => None,
+    };
+    let listing = Listing {
+        tenant,
+        class: args.class,
+        from: args.from,
+        to: args.to,
+        state: args.state,
+        limit: args.limit,
+        ..Listing::default()
+    };
+    let mut recordings = Vec::new();
+    for recording in vault.catalog.list(listing).await? {
+        recordings.push(view(vault, &recording).await?);
+    }
+    output.print(&RecordingsView { recordings }, |list| describe(&list.recordings));
+    Ok(())
+}
+
+async fn end(vault: &Vault, id: RecordingId, ending: Ending, output: Output) -> Outcome {
+    let state = match ending {
+        Ending::Delete => State::Deleted,
+        Ending::Erase => State::Erased,
+    };
+    match vault.catalog.end(id, ending, vault.clock.now()).await {
+        Ok(_) => {}
+        Err(CatalogError::NotFound) => return Err(unknown(id)),
+        Err(CatalogError::WrongState) => return Err(Failure::Failed(format!("recording {id} is gone already"))),
+        Err(error) => return Err(error.into()),
+    }
+    output.print(&Ended { id: id.to_string(), state: state.as_str() }, |ended| format!("{} is {}\n", ended.id, ended.state));
+    Ok(())
+}
+
+async fn view(vault: &Vault, recording: &Recording) -> Result<RecordingView, Failure> {
+    let mark = vault.catalog.ring_mark().await?;
+    let tenant: Option<Tenant> = vault.catalog.tenant_by_number(recording.tenant).await?;
+    let tenant = tenant.ok_or_else(|| Failure::Failed("the recording's tenant is missing".into()))?;
+    let view = vault.reader.view(recording, &tenant, &mark, vault.clock.now());
+    view.map_err(|error| Failure::Failed(format!("recording {}: {error}", recording.id)))
+}
+
+fn unknown(id: RecordingId) -> Failure {
+    Failure::Failed(format!("there is no recording {id}"))
+}
+
+fn describe(recordings: &[RecordingView]) -> String {
+    let rows: Vec<_> = recordings
+        .iter()
+        .map(|recording| {
+            let ends = recording.classes.iter().map(|class| format!("{} until {}", class.class, class.expires_at));
+            let state = if recording.complete { recording.state.into() } else { format!("{}, partial", recording.state) };
+            vec![
+                recording.id.clone(),
+                recording.tenant.clone(),
+                state,
+                recording.bytes.map_or_else(|| "-".into(), size),
+                ends.collect::<Vec<_>>().join(", "),
+                recording.name.clone().unwrap_or_default(),
+            ]
+        })
+        .collect();
+    table(&["ID", "TENANT", "STATE", "SIZE", "CLASSES", "NAME"], &rows)
+}

@@ -1,0 +1,134 @@
+//! `callvault serve`
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::output::Output;
+use super::{Failure, Outcome};
+use crate::app::{Follower, Vault};
+use crate::config::Config;
+use crate::http::serve::{serve, serve_metrics};
+use crate::http::{Face, SharedFace, WireLimits};
+
+#[derive(Serialize)]
+struct Listening {
+    url: String,
+}
+
+pub async fn run(config: Config, output: Output) -> Outcome {
+    let server = Server::start(config).await?;
+    output.print(&Listening { url: server.url() }, |listening| format!("listening on {}\n", listening.url));
+    server.serve(stop_signal()?).await;
+    Ok(())
+}
+
+/// A vault that is about to serve: what a crash left is finished, and the port is bound.
+pub struct Server {
+    pub vault: Arc<Vault>,
+    listener: TcpListener,
+    address: SocketAddr,
+    face: SharedFace,
+    follower: Follower,
+}
+
+impl Server {
+    pub async fn start(config: Config) -> Result<Server, Failure> {
+        let limits = WireLimits {
+            body_idle: config.upload_idle,
+            header_timeout: config.header_timeout,
+            drain_timeout: config.drain_timeout,
+            trusted_proxies: config.trusted_proxies.clone(),
+        };
+        keep_out_of_core_dumps();
+        let vault = Arc::new(Vault::open(config).await?);
+        for warning in vault.keyring.warnings() {
+            tracing::warn!("{warning}");
+        }
+        // Bound first: two servers on one spool would finish each other's uploads.
+        let listener = bind(vault.config.listen).await?;
+        let address = listener.local_addr().map_err(|error| Failure::Failed(error.to_string()))?;
+        let recovered = vault.ingest.recover().await?;
+        if recovered != Default::default() {
+            tracing::info!(
+                salvaged = recovered.salvaged,
+                forwarded = recovered.forwarded,
+                removed = recovered.removed,
+                left = recovered.left,
+                "the spool was gone through"
+            );
+        }
+        let face = Arc::new(Face {
+            catalog: vault.catalog.clone(),
+            ingest: vault.ingest.clone(),
+            playback: vault.playback.clone(),
+            reader: vault.reader.clone(),
+            clock: vault.clock.clone(),
+            limits,
+        });
+        start_metrics(&vault.config, face.clone()).await?;
+        let follower = Follower::start(vault.clone());
+        Ok(Server { vault, listener, address, face, follower })
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub async fn serve(self, stop: impl Future<Output = ()>) {
+        tracing::info!(address = %self.address, "serving");
+        serve(self.listener, self.face, stop).await;
+        self.follower.stop().await;
+        tracing::info!("stopped");
+    }
+}
+
+/// Resolves at SIGTERM or SIGINT.
+pub fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
+    let caught = |kind| signal(kind).map_err(|error| Failure::Failed(format!("signals cannot be caught: {error}")));
+    let (mut terminate, mut interrupt) = (caught(SignalKind::terminate())?, caught(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        Failure::Failed(format!("{address} cannot be listened on: {error}; give another address with --listen"))
+    })
+}
+
+/// A metrics port that another process has is a reason to stop only where it was asked for.
+async fn start_metrics(config: &Config, face: SharedFace) -> Outcome {
+    match TcpListener::bind(config.metrics.address).await {
+        Ok(listener) => {
+            tokio::spawn(serve_metrics(listener, face));
+            Ok(())
+        }
+        Err(error) if config.metrics.is_chosen => {
+            Err(Failure::Failed(format!("metrics_listen {} cannot be listened on: {error}", config.metrics.address)))
+        }
+        Err(error) => {
+            tracing::warn!(address = %config.metrics.address, %error, "no metrics: give another address with --metrics-listen");
+            Ok(())
+        }
+    }
+}
+
+/// Secrecy: a core dump would put keys and plaintext on a disk.
+fn keep_out_of_core_dumps() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    if let Err(error) = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }) {
+        tracing::warn!(%error, "core dumps cannot be switched off");
+    }
+}

@@ -1,0 +1,139 @@
+//! `callvault status`: the page one wants to see when paged.
+
+use serde::Serialize;
+
+use super::Outcome;
+use super::output::{Output, size};
+use crate::app::Vault;
+use crate::catalog::Replica;
+use crate::keyring::MirrorState;
+use crate::model::{Epoch, Timestamp};
+
+#[derive(Serialize)]
+struct Status {
+    ring: RingStatus,
+    catalog: String,
+    store: String,
+    tenants: u64,
+    /// By state.
+    recordings: std::collections::BTreeMap<&'static str, u64>,
+    live_bytes: u64,
+    spool: SpoolStatus,
+    sweep_pending: u64,
+    punctures_pending: u64,
+    next_expiry: Option<Timestamp>,
+    mirrors: Vec<MirrorState>,
+    replicas: Vec<ReplicaStatus>,
+    warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct RingStatus {
+    /// 1 master key only, 2 and a generation secret in a second place, 3 in a KMS.
+    level: u8,
+    generation: u64,
+    /// Everything that ended before is destroyed.
+    floor: Timestamp,
+    /// How long ago the floor could have been moved on to the present hour.
+    lag_s: i64,
+    subtrees: usize,
+    /// A run that was announced and has not finished.
+    run_open: bool,
+}
+
+#[derive(Serialize)]
+struct SpoolStatus {
+    used_bytes: u64,
+    bytes_max: u64,
+    oldest: Option<Timestamp>,
+}
+
+#[derive(Serialize)]
+struct ReplicaStatus {
+    id: String,
+    generation: u64,
+}
+
+pub async fn run(vault: Vault, output: Output) -> Outcome {
+    let (mark, counts) = (vault.catalog.ring_mark().await?, vault.catalog.counts().await?);
+    let view = vault.keyring.view().expect("an opened vault has loaded its ring");
+    let now = vault.clock.now();
+    let lag_s = Epoch::floor_at(now).start().as_second() - view.floor.start().as_second();
+    let mirrors = vault.keyring.mirrors().await;
+    let mut warnings = vault.keyring.warnings();
+    for mirror in &mirrors {
+        let missing = !mirror.generations.contains(&view.generation);
+        if missing || mirror.error.is_some() {
+            let reason = mirror.error.clone().unwrap_or_else(|| "the present generation is not on it".into());
+            warnings.push(format!("{} mirror {}: {reason}", mirror.kind, mirror.place));
+        }
+        if mirror.generations.iter().any(|generation| *generation != view.generation) {
+            let place = &mirror.place;
+            warnings.push(format!("{} mirror {place} holds other generations: run 'callvault expire'", mirror.kind));
+        }
+    }
+    if view.level == 1 {
+        warnings.push("level 1: without a generation store, destruction rests on the key store alone".into());
+    }
+    let status = Status {
+        ring: RingStatus {
+            level: view.level,
+            generation: view.generation,
+            floor: view.floor.start(),
+            lag_s,
+            subtrees: view.cover_count,
+            run_open: mark.run.is_some(),
+        },
+        catalog: vault.catalog.describe(),
+        store: vault.reader.store.describe().to_owned(),
+        tenants: counts.tenants,
+        recordings: counts.recordings.iter().map(|(state, count)| (state.as_str(), *count)).collect(),
+        live_bytes: counts.live_bytes,
+        spool: SpoolStatus {
+            used_bytes: vault.reader.spool.used(),
+            bytes_max: vault.reader.spool.limits().bytes_max,
+            oldest: counts.oldest_spooled,
+        },
+        sweep_pending: counts.objects_to_sweep,
+        punctures_pending: counts.punctures_queued,
+        next_expiry: counts.next_expiry,
+        mirrors,
+        replicas: vault.catalog.replicas().await?.into_iter().map(replica).collect(),
+        warnings,
+    };
+    output.print(&status, describe);
+    Ok(())
+}
+
+fn replica(replica: Replica) -> ReplicaStatus {
+    ReplicaStatus { id: replica.id, generation: replica.generation }
+}
+
+fn describe(status: &Status) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| text += &format!("{name:<12} {value}\n");
+    let ring = &status.ring;
+    line("ring", format!("generation {}, level {}, {} subtrees", ring.generation, ring.level, ring.subtrees));
+    line("destroyed", format!("everything that ended before {} ({} h behind)", ring.floor, ring.lag_s / 3600));
+    let next = status.next_expiry.map_or_else(|| "nothing".into(), |at| at.to_string());
+    line("next end", next);
+    let recordings: Vec<_> = status.recordings.iter().map(|(state, count)| format!("{count} {state}")).collect();
+    let recordings = if recordings.is_empty() { "none".into() } else { recordings.join(", ") };
+    line("recordings", format!("{recordings}; {} live, {} tenants", size(status.live_bytes), status.tenants));
+    let oldest = status.spool.oldest.map_or_else(String::new, |at| format!(", the oldest since {at}"));
+    line("spool", format!("{} of {}{oldest}", size(status.spool.used_bytes), size(status.spool.bytes_max)));
+    line("waiting", format!("{} objects to sweep, {} punctures", status.sweep_pending, status.punctures_pending));
+    line("catalog", status.catalog.clone());
+    line("store", status.store.clone());
+    for mirror in &status.mirrors {
+        let generations: Vec<_> = mirror.generations.iter().map(u64::to_string).collect();
+        line(mirror.kind, format!("{} [{}]", mirror.place, generations.join(" ")));
+    }
+    for replica in &status.replicas {
+        line("replica", format!("{} at generation {}", replica.id, replica.generation));
+    }
+    for warning in &status.warnings {
+        line("WARNING", warning.clone());
+    }
+    text
+}

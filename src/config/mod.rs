@@ -1,0 +1,235 @@
+//! Settings: raw arguments first, checked configuration second.
+//!
+//! Flag > `CALLVAULT_*` > TOML file (`--config`) > default. Unknown keys are refused. A secret is a value or a file, never
+//! both, and a secret that others on the machine can read is refused.
+
+mod raw;
+mod secret;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use thiserror::Error;
+
+pub use raw::RawSettings;
+pub use secret::{EXAMPLE_KEY, key_from_text, key_text, read_key, write_key};
+
+use crate::crypto::keys::MasterKey;
+use crate::ingest::UploadLimits;
+use crate::spool::SpoolLimits;
+
+/// Exit code 2: says which setting, and what it may be.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub struct ConfigError(pub String);
+
+/// Settings that were checked.
+#[derive(Debug)]
+pub struct Config {
+    pub data_dir: PathBuf,
+    pub listen: SocketAddr,
+    pub metrics: MetricsListen,
+    pub catalog: PathBuf,
+    pub store: String,
+    pub key_store: Vec<PathBuf>,
+    /// Empty: level 1, the master key alone.
+    pub generation_store: Vec<PathBuf>,
+    pub master_key: KeySource,
+    pub spool_dir: PathBuf,
+    pub trusted_proxies: Vec<IpNet>,
+    pub upload: UploadLimits,
+    pub upload_idle: Duration,
+    pub header_timeout: Duration,
+    pub spool: SpoolLimits,
+    /// `None`: never by `serve` itself.
+    pub expire_every: Option<Duration>,
+    pub drain_timeout: Duration,
+}
+
+/// Where metrics are served; a default that is taken by another process is a warning, a chosen address an error.
+#[derive(Debug)]
+pub struct MetricsListen {
+    pub address: SocketAddr,
+    pub is_chosen: bool,
+}
+
+/// Where the master key comes from.
+pub enum KeySource {
+    File(PathBuf),
+    Value(MasterKey),
+}
+
+impl std::fmt::Debug for KeySource {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            KeySource::File(path) => write!(f, "File({})", path.display()),
+            KeySource::Value(_) => f.write_str("Value(REDACTED)"),
+        }
+    }
+}
+
+impl Config {
+    pub fn check(raw: RawSettings) -> Result<Config, ConfigError> {
+        let raw = raw.with_file()?;
+        let data_dir = raw.data_dir.unwrap_or_else(|| "callvault-data".into());
+        let listen = address("listen", raw.listen.as_deref().unwrap_or("127.0.0.1:8787"))?;
+        let trusted_proxies = networks(&raw.trusted_proxies.unwrap_or_default())?;
+        if raw.tls.cert.is_some() || raw.tls.key.is_some() {
+            return Err(ConfigError(
+                "tls.cert and tls.key: TLS is not built yet; name a proxy in trusted_proxies".into(),
+            ));
+        }
+        if !listen.ip().is_loopback() && trusted_proxies.is_empty() {
+            return Err(ConfigError(format!(
+                "listen {listen}: plain HTTP is served on loopback only; listen on 127.0.0.1, or put a proxy with TLS in front \
+                 and name its address in trusted_proxies"
+            )));
+        }
+        let is_chosen = raw.metrics_listen.is_some();
+        let metrics = address("metrics_listen", raw.metrics_listen.as_deref().unwrap_or("127.0.0.1:9187"))?;
+        let generation_store = match raw.generation_store {
+            None => vec![data_dir.join("generations")],
+            Some(stores) => directories("generation_store", &stores)?,
+        };
+        Ok(Config {
+            listen,
+            metrics: MetricsListen { address: metrics, is_chosen },
+            catalog: catalog_path(raw.catalog.as_deref(), &data_dir)?,
+            store: raw.store.unwrap_or_else(|| format!("file://{}", data_dir.join("objects").display())),
+            key_store: match raw.key_store {
+                None => vec![data_dir.join("keys")],
+                Some(stores) => some("key_store", directories("key_store", &stores)?)?,
+            },
+            generation_store,
+            master_key: key_source(raw.master_key, raw.master_key_file, &data_dir)?,
+            spool_dir: raw.spool_dir.unwrap_or_else(|| data_dir.join("spool")),
+            trusted_proxies,
+            upload: UploadLimits {
+                bytes_max: size("upload.bytes_max", raw.upload.bytes_max.as_deref(), UPLOAD_BYTES_MAX)?,
+                count_max: raw.upload.count_max.unwrap_or(UPLOAD_COUNT_MAX),
+            },
+            upload_idle: duration("upload.idle", raw.upload.idle.as_deref(), UPLOAD_IDLE)?,
+            header_timeout: duration("upload.header_timeout", raw.upload.header_timeout.as_deref(), HEADER_TIMEOUT)?,
+            spool: SpoolLimits {
+                bytes_max: size("spool.bytes_max", raw.spool.bytes_max.as_deref(), SPOOL_BYTES_MAX)?,
+                disk_free_min: size("spool.disk_free_min", raw.spool.disk_free_min.as_deref(), DISK_FREE_MIN)?,
+            },
+            expire_every: match raw.expire.every.as_deref() {
+                Some("never") => None,
+                every => Some(duration("expire.every", every, EXPIRE_EVERY)?),
+            },
+            drain_timeout: duration("drain.timeout", raw.drain.timeout.as_deref(), DRAIN_TIMEOUT)?,
+            data_dir,
+        })
+    }
+
+    /// Reads the master key. The example key is public: it is taken on loopback only.
+    pub fn read_master_key(&self) -> Result<MasterKey, ConfigError> {
+        let key = match &self.master_key {
+            KeySource::File(path) => read_key(path)?,
+            KeySource::Value(key) => MasterKey::take(&mut { *key.expose() }),
+        };
+        if secret::is_example(&key) && !self.listen.ip().is_loopback() {
+            return Err(ConfigError(
+                "the master key is the example key, which everyone knows: make your own with 'callvault key generate'"
+                    .into(),
+            ));
+        }
+        Ok(key)
+    }
+}
+
+// Limit: a day of stereo PCM at 48 kHz is 16 GB; nobody records a longer call.
+const UPLOAD_BYTES_MAX: u64 = 16 << 30;
+// Limit: 10,000 live calls with a chunk of 16 KiB each are 160 MB.
+const UPLOAD_COUNT_MAX: usize = 10_000;
+// Limit: Asterisk writes 32 KiB of G.711 every 4.1 s; nobody who is still recording pauses for longer.
+const UPLOAD_IDLE: Duration = Duration::from_secs(30);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+// Limit: two days of 100 calls at once.
+const SPOOL_BYTES_MAX: u64 = 64 << 30;
+// Limit: the last chunks of 200 running calls, and the catalog's log.
+const DISK_FREE_MIN: u64 = 4 << 20;
+const EXPIRE_EVERY: Duration = Duration::from_secs(3_600);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+fn address(name: &str, text: &str) -> Result<SocketAddr, ConfigError> {
+    let advice = || ConfigError(format!("{name} {text:?}: an address with a port, such as 127.0.0.1:8787"));
+    let text = text.replace("localhost:", "127.0.0.1:");
+    text.parse().map_err(|_| advice())
+}
+
+/// Networks in CIDR form, or single addresses.
+pub fn networks(texts: &[String]) -> Result<Vec<IpNet>, ConfigError> {
+    let parse = |text: &String| text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    let parsed = texts.iter().map(|text| {
+        parse(text).map_err(|_| ConfigError(format!("{text:?} is no network: write it as 10.0.0.0/8 or 10.1.2.3")))
+    });
+    parsed.collect()
+}
+
+fn catalog_path(url: Option<&str>, data_dir: &Path) -> Result<PathBuf, ConfigError> {
+    match url.map(|url| (url, url.split_once("://"))) {
+        None => Ok(data_dir.join("catalog.db")),
+        Some((_, Some(("sqlite", path)))) => Ok(path.into()),
+        Some((_, Some(("postgres" | "postgresql", _)))) => {
+            Err(ConfigError("catalog: PostgreSQL is not built yet; use sqlite://<path>".into()))
+        }
+        Some(_) => Err(ConfigError("catalog is sqlite://<path>".into())),
+    }
+}
+
+fn directories(name: &str, urls: &[String]) -> Result<Vec<PathBuf>, ConfigError> {
+    let parse = |url: &String| match url.split_once("://") {
+        Some(("file", path)) if !path.is_empty() => Ok(path.into()),
+        Some((scheme, _)) if scheme != "file" => {
+            Err(ConfigError(format!("{name}: {scheme}:// is not built yet; use file://<directory>")))
+        }
+        _ => Err(ConfigError(format!("{name} is a list of file://<directory>"))),
+    };
+    urls.iter().filter(|url| !url.is_empty()).map(parse).collect()
+}
+
+fn some<T>(name: &str, list: Vec<T>) -> Result<Vec<T>, ConfigError> {
+    if list.is_empty() {
+        return Err(ConfigError(format!("{name} needs at least one place")));
+    }
+    Ok(list)
+}
+
+fn key_source(value: Option<String>, file: Option<PathBuf>, data_dir: &Path) -> Result<KeySource, ConfigError> {
+    match (value, file) {
+        (Some(_), Some(_)) => Err(ConfigError("master_key and master_key_file: give one, not both".into())),
+        (Some(value), None) => Ok(KeySource::Value(secret::parse_key(value.into_bytes())?)),
+        (None, file) => Ok(KeySource::File(file.unwrap_or_else(|| data_dir.join("master.key")))),
+    }
+}
+
+/// Bytes: a whole number, or one with `KiB`, `MiB`, `GiB`, `TiB`.
+fn size(name: &str, text: Option<&str>, default: u64) -> Result<u64, ConfigError> {
+    let Some(text) = text else { return Ok(default) };
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).trim_end();
+    let shift = match text[digits.len()..].trim() {
+        "" | "B" => Some(0),
+        "KiB" => Some(10),
+        "MiB" => Some(20),
+        "GiB" => Some(30),
+        "TiB" => Some(40),
+        _ => None,
+    };
+    let bytes = digits.parse::<u64>().ok().zip(shift).and_then(|(n, shift)| n.checked_mul(1 << shift));
+    bytes.ok_or_else(|| ConfigError(format!("{name} {text:?}: a number of bytes, such as 1048576 or 64MiB")))
+}
+
+fn duration(name: &str, text: Option<&str>, default: Duration) -> Result<Duration, ConfigError> {
+    let Some(text) = text else { return Ok(default) };
+    let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|d| Duration::try_from(d).ok());
+    parsed
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| ConfigError(format!("{name} {text:?}: a time span, such as 30s, 5m or 1h")))
+}
+
+#[cfg(test)]
+mod tests;

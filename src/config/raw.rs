@@ -1,0 +1,159 @@
+//! Settings as they are written: flags and variables by clap, the file by serde. Nothing is checked in here.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Deserialize;
+
+use super::ConfigError;
+
+macro_rules! settings {
+    ($(#[$doc:meta])* $name:ident { $($(#[$attr:meta])* $field:ident: $type:ty,)* } $(tables { $($(#[$tattr:meta])* $table:ident: $ttype:ty,)* })?) => {
+        $(#[$doc])*
+        #[derive(Args, Clone, Default, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct $name {
+            $($(#[$attr])* pub $field: Option<$type>,)*
+            $($($(#[$tattr])* pub $table: $ttype,)*)?
+        }
+
+        impl $name {
+            /// What is not set here is taken from `under`.
+            fn over(self, under: $name) -> $name {
+                $name {
+                    $($field: self.$field.or(under.$field),)*
+                    $($($table: self.$table.over(under.$table),)*)?
+                }
+            }
+        }
+    };
+}
+
+settings! {
+    /// All settings; each is `None` until something sets it.
+    RawSettings {
+        /// A TOML file with settings
+        #[arg(long, global = true, env = "CALLVAULT_CONFIG", value_name = "FILE")]
+        #[serde(skip)]
+        config: PathBuf,
+        /// Where everything lies that has no place of its own [default: ./callvault-data]
+        #[arg(long, global = true, env = "CALLVAULT_DATA_DIR", value_name = "DIR")]
+        data_dir: PathBuf,
+        /// Address of the HTTP listener [default: 127.0.0.1:8787]
+        #[arg(long, global = true, env = "CALLVAULT_LISTEN", value_name = "ADDR")]
+        listen: String,
+        /// Address of the metrics listener [default: 127.0.0.1:9187]
+        #[arg(long, global = true, env = "CALLVAULT_METRICS_LISTEN", value_name = "ADDR")]
+        metrics_listen: String,
+        /// sqlite://<path> [default: <data_dir>/catalog.db]
+        #[arg(long, global = true, env = "CALLVAULT_CATALOG", value_name = "URL")]
+        catalog: String,
+        /// file://<dir> or s3://<bucket>/<prefix>, with AWS_* [default: <data_dir>/objects]
+        #[arg(long, global = true, env = "CALLVAULT_STORE", value_name = "URL")]
+        store: String,
+        /// Mirrors of the ring: file://<dir>, separated by commas [default: <data_dir>/keys]
+        #[arg(long, global = true, env = "CALLVAULT_KEY_STORE", value_name = "URL", value_delimiter = ',')]
+        key_store: Vec<String>,
+        /// Mirrors of the generation secret, best in another place; empty: level 1 [default: <data_dir>/generations]
+        #[arg(long, global = true, env = "CALLVAULT_GENERATION_STORE", value_name = "URL", value_delimiter = ',')]
+        generation_store: Vec<String>,
+        /// The master key itself, 64 hexadecimal digits; only from the environment or the file
+        #[arg(skip)]
+        master_key: String,
+        /// File of the master key, mode 0600 [default: <data_dir>/master.key]
+        #[arg(long, global = true, env = "CALLVAULT_MASTER_KEY_FILE", value_name = "FILE")]
+        master_key_file: PathBuf,
+        /// Local disk for recordings on their way [default: <data_dir>/spool]
+        #[arg(long, global = true, env = "CALLVAULT_SPOOL_DIR", value_name = "DIR")]
+        spool_dir: PathBuf,
+        /// Addresses of proxies that end TLS in front of callvault, separated by commas
+        #[arg(long, global = true, env = "CALLVAULT_TRUSTED_PROXIES", value_name = "NET", value_delimiter = ',')]
+        trusted_proxies: Vec<String>,
+    }
+    tables {
+        #[command(flatten)]
+        tls: Tls,
+        #[command(flatten)]
+        upload: Upload,
+        #[command(flatten)]
+        spool: Spool,
+        #[command(flatten)]
+        expire: Expire,
+        #[command(flatten)]
+        drain: Drain,
+    }
+}
+
+settings! {
+    Tls {
+        #[arg(long = "tls-cert", global = true, env = "CALLVAULT_TLS_CERT", value_name = "FILE", hide = true)]
+        cert: PathBuf,
+        #[arg(long = "tls-key", global = true, env = "CALLVAULT_TLS_KEY", value_name = "FILE", hide = true)]
+        key: PathBuf,
+    }
+}
+
+settings! {
+    Upload {
+        /// Bytes of one recording [default: 16GiB]
+        #[arg(long = "upload-bytes-max", global = true, env = "CALLVAULT_UPLOAD_BYTES_MAX", value_name = "SIZE")]
+        bytes_max: String,
+        /// Uploads at once [default: 10000]
+        #[arg(long = "upload-count-max", global = true, env = "CALLVAULT_UPLOAD_COUNT_MAX", value_name = "N")]
+        count_max: usize,
+        /// How long a body may pause [default: 30s]
+        #[arg(long = "upload-idle", global = true, env = "CALLVAULT_UPLOAD_IDLE", value_name = "TIME")]
+        idle: String,
+        /// How long a request head may take [default: 10s]
+        #[arg(long = "upload-header-timeout", global = true, env = "CALLVAULT_UPLOAD_HEADER_TIMEOUT", value_name = "TIME")]
+        header_timeout: String,
+    }
+}
+
+settings! {
+    Spool {
+        /// Bytes of all recordings on their way [default: 64GiB]
+        #[arg(long = "spool-bytes-max", global = true, env = "CALLVAULT_SPOOL_BYTES_MAX", value_name = "SIZE")]
+        bytes_max: String,
+        /// Bytes that stay free on the spool's disk [default: 4MiB]
+        #[arg(long = "spool-disk-free-min", global = true, env = "CALLVAULT_SPOOL_DISK_FREE_MIN", value_name = "SIZE")]
+        disk_free_min: String,
+    }
+}
+
+settings! {
+    Expire {
+        /// How often `serve` runs expire itself, or never [default: 1h]
+        #[arg(long = "expire-every", global = true, env = "CALLVAULT_EXPIRE_EVERY", value_name = "TIME")]
+        every: String,
+    }
+}
+
+settings! {
+    Drain {
+        /// How long running requests may go on after SIGTERM [default: 10s]
+        #[arg(long = "drain-timeout", global = true, env = "CALLVAULT_DRAIN_TIMEOUT", value_name = "TIME")]
+        timeout: String,
+    }
+}
+
+impl RawSettings {
+    /// Adds what the environment gives as a secret, and what the file says.
+    pub(super) fn with_file(mut self) -> Result<RawSettings, ConfigError> {
+        if let Ok(value) = std::env::var("CALLVAULT_MASTER_KEY") {
+            self.master_key = Some(value);
+        }
+        let Some(path) = self.config.take() else { return Ok(self) };
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| ConfigError(format!("the settings file {} cannot be read: {error}", path.display())))?;
+        // Secrecy: the parser's message quotes the line, and the line may hold the key; its place is enough.
+        let file: RawSettings = toml::from_str(&text).map_err(|error| {
+            let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+            ConfigError(format!("the settings file {}, line {line}: {}", path.display(), error.message()))
+        })?;
+        if file.master_key.is_some() {
+            super::secret::refuse_readable_by_others(&path)?;
+        }
+        Ok(self.over(file))
+    }
+}

@@ -1,0 +1,65 @@
+//! Layer 4: HTTP. Requests become verbs, results become answers; nothing is decided in here but who may ask.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`serve`] | the accept loop: connections, limits, draining |
+//! | [`routes`] | the table of routes |
+//! | [`auth`] | from a request's head to a principal with a scope |
+//! | [`upload`] | `POST /v1/recordings`, `PUT /v1/recordings/{name}` |
+//! | [`metadata`] | an upload's description, from headers and query |
+//! | [`body`] | request bodies with an idle limit, and what becomes of refused ones |
+//! | [`audio`] | `GET,HEAD /v1/recordings/{id}/audio` |
+//! | [`range`] | which bytes a request asks for |
+//! | [`recordings`] | listing, showing, deleting |
+//! | [`receipts`] | `GET /v1/receipts` |
+//! | [`problem`] | errors as RFC 9457, and the pages that explain them |
+//! | [`ops`] | health, readiness, metrics |
+
+pub mod audio;
+pub mod auth;
+pub mod body;
+pub mod metadata;
+pub mod ops;
+pub mod problem;
+pub mod range;
+pub mod receipts;
+pub mod recordings;
+pub mod routes;
+pub mod serve;
+pub mod upload;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::catalog::SharedCatalog;
+use crate::ingest::Ingest;
+use crate::model::Clock;
+use crate::playback::Playback;
+use crate::reading::Reader;
+
+/// What the routes need: verbs, and limits of the wire.
+pub struct Face {
+    pub catalog: SharedCatalog,
+    pub ingest: Ingest,
+    pub playback: Playback,
+    pub reader: Reader,
+    pub clock: Arc<dyn Clock>,
+    pub limits: WireLimits,
+}
+
+/// Limits of connections, each a setting.
+#[derive(Clone, Debug)]
+pub struct WireLimits {
+    /// How long a body may pause.
+    pub body_idle: Duration,
+    /// How long a request head may take.
+    pub header_timeout: Duration,
+    /// How long running requests may go on once the server stops.
+    pub drain_timeout: Duration,
+    /// Peers other than loopback that are listened to, and whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+pub type SharedFace = Arc<Face>;

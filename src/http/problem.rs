@@ -1,0 +1,100 @@
+//! Errors as the stranger sees them: `application/problem+json` (RFC 9457), and pages that say what to do.
+
+use axum::body::Body;
+use axum::extract::Path;
+use axum::response::{IntoResponse, Response};
+use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::{HeaderMap, StatusCode};
+use serde::Serialize;
+
+use crate::model::{Error, Kind, Problem};
+
+/// Seconds after which a sender may try again.
+const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("5");
+
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    /// Where an upload can be continued.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<u64>,
+}
+
+impl IntoResponse for Error {
+    /// Logs once, here at the edge, what the stranger is not told.
+    fn into_response(self) -> Response {
+        let problem = self.problem;
+        match self.kind() {
+            Kind::Internal | Kind::Integrity => {
+                let source = self.source.as_deref().map(|source| source as &dyn std::error::Error);
+                tracing::error!(problem = problem.name(), source, "a request failed");
+            }
+            Kind::Unavailable => {
+                let source = self.source.as_deref().map(|source| source as &dyn std::error::Error);
+                tracing::warn!(problem = problem.name(), source, "a request could not be served");
+            }
+            _ => tracing::debug!(problem = problem.name(), "a request was refused"),
+        }
+        let document = Document {
+            kind: format!("/problems/{}", problem.name()),
+            title: problem.title(),
+            status: problem.status(),
+            detail: &self.public,
+            offset: self.offset,
+        };
+        let body = serde_json::to_vec(&document).expect("a problem has only texts and numbers");
+        let status = StatusCode::from_u16(problem.status()).expect("the table holds valid statuses");
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        match status {
+            StatusCode::UNAUTHORIZED => challenge(headers),
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE | StatusCode::TOO_MANY_REQUESTS => {
+                headers.insert(RETRY_AFTER, RETRY_AFTER_S);
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+/// Both schemes: some clients send what they have only when they are asked for it.
+fn challenge(headers: &mut HeaderMap) {
+    headers.append(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"callvault\", charset=\"UTF-8\""));
+    headers.append(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"callvault\""));
+}
+
+/// `GET /problems/{name}`
+pub async fn page(Path(name): Path<String>) -> Response {
+    let Some(problem) = Problem::ALL.iter().find(|problem| problem.name() == name) else {
+        return Error::new(Problem::NotFound, "there is no such problem; /problems lists them").into_response();
+    };
+    html(problem.title(), &format!("<p>{}</p><p>Status {}.</p>", escape(problem.advice()), problem.status()))
+}
+
+/// `GET /problems`
+pub async fn pages() -> Response {
+    let item = |problem: &Problem| {
+        format!("<li><a href=\"/problems/{}\">{}</a></li>", problem.name(), escape(problem.title()))
+    };
+    html("Problems", &format!("<ul>{}</ul>", Problem::ALL.iter().map(item).collect::<String>()))
+}
+
+fn html(title: &str, content: &str) -> Response {
+    let title = escape(title);
+    let page = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title} - callvault</title>\
+         <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:40em;margin:3em auto;padding:0 1em}}</style>\
+         <h1>{title}</h1>{content}"
+    );
+    ([(CONTENT_TYPE, "text/html; charset=utf-8")], page).into_response()
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}

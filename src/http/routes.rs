@@ -1,0 +1,69 @@
+//! The table of routes.
+
+use axum::Router;
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+
+use super::{SharedFace, ops, problem, receipts, recordings};
+use crate::model::{Error, Problem};
+
+/// Addresses that the design reserves and that are not built: they say so, and do nothing.
+const NOT_BUILT: [&str; 13] = [
+    "/",
+    "/openapi.json",
+    "/in/{*rest}",
+    "/v1/uploads",
+    "/v1/uploads/{*rest}",
+    "/v1/links/{*rest}",
+    "/v1/play/{*rest}",
+    "/v1/calls",
+    "/v1/calls/{*rest}",
+    "/v1/requests",
+    "/v1/requests/{*rest}",
+    "/v1/audit",
+    "/v1/audit/{*rest}",
+];
+
+pub fn router(face: SharedFace) -> Router {
+    let mut router = Router::new()
+        .route("/v1/recordings", any(collection))
+        .route("/v1/recordings/{*rest}", any(item))
+        .route("/v1/receipts", get(|State(face), request| receipts::list(face, request)))
+        .route("/problems", get(problem::pages))
+        .route("/problems/{name}", get(problem::page))
+        .route("/healthz", get(ops::healthz))
+        .route("/readyz", get(|State(face)| ops::readyz(face)));
+    for path in NOT_BUILT {
+        router = router.route(path, any(not_built));
+    }
+    router.method_not_allowed_fallback(wrong_method).fallback(not_found).with_state(face)
+}
+
+async fn collection(State(face): State<SharedFace>, request: Request) -> Response {
+    recordings::collection(face, request).await
+}
+
+async fn item(
+    State(face): State<SharedFace>,
+    rest: Result<Path<String>, axum::extract::rejection::PathRejection>,
+    request: Request,
+) -> Response {
+    match rest {
+        Ok(Path(rest)) => recordings::item(face, request, rest).await,
+        Err(_) => Error::new(Problem::BadRequest, "the address is not percent-encoded UTF-8").into_response(),
+    }
+}
+
+pub async fn not_built() -> Response {
+    Error::new(Problem::NotBuilt, "the design reserves this address; nothing stands behind it in this version")
+        .into_response()
+}
+
+async fn not_found() -> Response {
+    Error::new(Problem::NotFound, "there is nothing at this address").into_response()
+}
+
+async fn wrong_method() -> Response {
+    Error::new(Problem::MethodNotAllowed, "this address does not take that method").into_response()
+}

@@ -1,0 +1,113 @@
+//! `POST /v1/recordings` and `PUT /v1/recordings/{name}`: a body becomes a recording.
+//!
+//! # Promise
+//! The answer is 200, 201 or 202, or a problem; never a redirection, which senders turn into a request without a body. Who
+//! may send, and whether it can be received, is decided before the body is polled: a client that expects `100 Continue`
+//! sends nothing that is refused, and one that does not expect it gets to read the refusal.
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use hyper::StatusCode;
+use hyper::header::{EXPECT, HeaderValue, LOCATION};
+use hyper::http::request::Parts;
+
+use super::body::{TimedBody, drain};
+use super::metadata::Metadata;
+use super::{Face, SharedFace};
+use crate::catalog::Tenant;
+use crate::ingest::{BodyBreak, Outcome, Received, Upload};
+use crate::model::{Error, Problem, Result, Scope, State};
+
+// Limit: as long as an S3 key may be; a name is a key of the catalog, never a path.
+const NAME_LEN_MAX: usize = 512;
+
+/// Takes an upload to its end, whatever becomes of the connection.
+pub async fn receive(face: SharedFace, request: Request, name: Option<String>) -> Response {
+    let (parts, body) = request.into_parts();
+    let upload = match face.describe_upload(&parts, name).await {
+        Ok(upload) => upload,
+        Err(error) => return refuse(&parts, body, &face, error),
+    };
+    let tenant = upload.tenant.clone();
+    let body = SharedBody::new(TimedBody::new(body, face.limits.body_idle));
+    let (ingest, rest) = (face.ingest.clone(), body.clone());
+    // A sender who hangs up drops this future; the recording is finished all the same.
+    let received = tokio::spawn(async move { ingest.receive(upload, body).await });
+    match received.await {
+        Ok(Ok(received)) => face.answer(received, &tenant).await.unwrap_or_else(IntoResponse::into_response),
+        Ok(Err(error)) => {
+            drain(rest);
+            error.into_response()
+        }
+        Err(panic) => Error::new(Problem::Internal, "the upload failed on our side").because(panic).into_response(),
+    }
+}
+
+impl Face {
+    async fn describe_upload(&self, parts: &Parts, name: Option<String>) -> Result<Upload> {
+        let caller = self.authorise(parts, Scope::Ingest).await?;
+        let name = name.map(check_name).transpose()?;
+        let Metadata { classes, media_type, call, declared_len, range, digests } = Metadata::read(parts)?;
+        if range.is_some() && name.is_none() {
+            let detail = "'Content-Range' continues a name: send it with PUT /v1/recordings/{name}";
+            return Err(Error::new(Problem::BadRequest, detail));
+        }
+        let upload = Upload { tenant: caller.tenant, name, classes, media_type, call, declared_len, range, digests };
+        self.ingest.admit(&upload)?;
+        Ok(upload)
+    }
+
+    async fn answer(&self, received: Received, tenant: &Tenant) -> Result<Response> {
+        let Received { recording, outcome } = received;
+        let status = match (outcome, recording.state) {
+            (_, State::Spooled) => StatusCode::ACCEPTED,
+            (Outcome::Created, _) => StatusCode::CREATED,
+            (Outcome::Known, _) => StatusCode::OK,
+        };
+        let view = self.view(&recording, tenant).await?;
+        let location = HeaderValue::try_from(format!("/v1/recordings/{}", recording.id)).expect("a UUID is ASCII");
+        let mut response = super::recordings::json(status, &view);
+        response.headers_mut().insert(LOCATION, location);
+        Ok(response)
+    }
+}
+
+/// A client that waits for `100 Continue` has not sent its body; any other is read on for a while.
+fn refuse(parts: &Parts, body: Body, face: &Face, error: Error) -> Response {
+    if !parts.headers.contains_key(EXPECT) {
+        drain(TimedBody::new(body, face.limits.body_idle));
+    }
+    error.into_response()
+}
+
+fn check_name(name: String) -> Result<String> {
+    let sound = (1..=NAME_LEN_MAX).contains(&name.len()) && !name.chars().any(char::is_control);
+    if sound {
+        return Ok(name);
+    }
+    let detail = format!("a name has 1 to {NAME_LEN_MAX} bytes and no control characters");
+    Err(Error::new(Problem::BadRequest, detail))
+}
+
+/// A body that ingest reads, and whose rest can be thrown away when ingest refused it.
+#[derive(Clone)]
+struct SharedBody(std::sync::Arc<std::sync::Mutex<TimedBody>>);
+
+impl SharedBody {
+    fn new(body: TimedBody) -> SharedBody {
+        SharedBody(std::sync::Arc::new(std::sync::Mutex::new(body)))
+    }
+}
+
+impl futures::Stream for SharedBody {
+    type Item = std::result::Result<bytes::Bytes, BodyBreak>;
+
+    fn poll_next(
+        self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        let mut body = self.0.lock().expect("polling a body does not panic");
+        std::pin::Pin::new(&mut *body).poll_next(context)
+    }
+}

@@ -1,0 +1,16 @@
+//! Logs: lines on stderr that read alone, with fields that can be searched.
+//!
+//! # Secrecy
+//! No number, name, token, key or query string is ever a field. Requests are not logged as such: the audit is for that.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+/// Text for a person at a terminal, JSON lines otherwise; `CALLVAULT_LOG` sets the level (`info`, `debug`, ...).
+pub fn init() {
+    let filter = EnvFilter::try_from_env("CALLVAULT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // A second call (tests in one process) keeps the first.
+    let _ = if std::io::stderr().is_terminal() { builder.compact().try_init() } else { builder.json().try_init() };
+}
