@@ -42,3 +42,6 @@ pub enum CryptoError {
     #[error("there is no such tree in the ring")]
     UnknownTree,
 }
+
+#[cfg(test)]
+mod vectors;
