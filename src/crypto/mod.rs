@@ -44,4 +44,6 @@ pub enum CryptoError {
 }
 
 #[cfg(test)]
+mod property;
+#[cfg(test)]
 mod vectors;
