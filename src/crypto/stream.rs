@@ -94,9 +94,7 @@ impl Sealer {
     /// Forgets the finished bytes, which the caller has written.
     pub fn clear_sealed(&mut self) {
         let unsealed_len = self.unsealed_len();
-        self.buffer.copy_within(self.sealed_len.., 0);
-        // Secrecy: the place that the plaintext was moved from lies beyond the new end.
-        self.buffer[self.sealed_len.max(unsealed_len)..].zeroize();
+        move_to_front(&mut self.buffer, self.sealed_len);
         self.buffer.truncate(unsealed_len);
         self.sealed_len = 0;
     }
@@ -193,6 +191,14 @@ impl Opener {
 /// neither is a chunk that closes the segment.
 pub fn full_chunks(segment_len: u64) -> u64 {
     segment_len.saturating_sub(HEADER_LEN as u64) / SEALED_CHUNK_LEN as u64
+}
+
+/// Moves the plaintext that begins at `from` to the front.
+fn move_to_front(bytes: &mut [u8], from: usize) {
+    let plain_len = bytes.len() - from;
+    bytes.copy_within(from.., 0);
+    // Secrecy: the place that the plaintext was moved from lies beyond its new end.
+    bytes[from.max(plain_len)..].zeroize();
 }
 
 /// `base nonce XOR index`, the index as u64 in the last 8 bytes.

@@ -269,6 +269,18 @@ fn any_split_of_the_writes_and_any_clearing_between_them_gives_the_same_object()
 }
 
 #[test]
+fn plaintext_that_is_moved_leaves_no_copy_behind() {
+    for (sealed_len, plain_len) in [(0, 5), (5, 0), (3, 5), (5, 3), (5, 5), (1, 100), (100, 1)] {
+        let mut bytes = [vec![b's'; sealed_len], vec![b'p'; plain_len]].concat();
+
+        move_to_front(&mut bytes, sealed_len);
+
+        assert_eq!(bytes[..plain_len], vec![b'p'; plain_len]);
+        assert!(!bytes[plain_len..].contains(&b'p'), "{plain_len} bytes behind {sealed_len}");
+    }
+}
+
+#[test]
 fn a_full_chunk_is_sealed_at_once_and_then_does_not_change() {
     let text = plain(2 * CHUNK_LEN);
     let whole = sealed(&text);
