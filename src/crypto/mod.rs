@@ -42,3 +42,8 @@ pub enum CryptoError {
     #[error("there is no such tree in the ring")]
     UnknownTree,
 }
+
+#[cfg(test)]
+mod property;
+#[cfg(test)]
+mod vectors;

@@ -39,6 +39,11 @@ impl Level {
     pub fn from_number(number: u8) -> Option<Level> {
         [Level::MasterOnly, Level::GenerationFile, Level::GenerationKms].into_iter().find(|l| *l as u8 == number)
     }
+
+    /// Whether a ring of this level opens with a generation secret beside the master key.
+    pub fn has_secret(self) -> bool {
+        self != Level::MasterOnly
+    }
 }
 
 /// The clear part of a ring file.
@@ -132,6 +137,9 @@ impl Ring {
     }
 
     /// The bytes of `ring.<generation>`.
+    ///
+    /// # Panics
+    /// If there is a secret at level 1, or none above it: the level would promise what the key does not keep.
     pub fn seal(&self, head: &RingHead, master: &MasterKey, secret: Option<&GenerationSecret>) -> Vec<u8> {
         self.seal_with_nonce(head, master, secret, random())
     }
@@ -143,6 +151,7 @@ impl Ring {
         secret: Option<&GenerationSecret>,
         nonce: [u8; 24],
     ) -> Vec<u8> {
+        assert_eq!(secret.is_some(), head.level.has_secret(), "a generation secret belongs to levels 2 and 3");
         let plain = self.plain();
         let mut file = Vec::with_capacity(SEALED_AT + plain.len() + TAG_LEN);
         file.extend_from_slice(MAGIC);
@@ -165,6 +174,10 @@ impl Ring {
         secret: Option<&GenerationSecret>,
     ) -> Result<(RingHead, Ring), CryptoError> {
         let head = RingHead::read(file)?;
+        // Secrecy: a ring that says level 2 and opens under the master key alone was not written by us.
+        if secret.is_some() != head.level.has_secret() {
+            return Err(CryptoError::NotAuthentic);
+        }
         let key = master.ring_key(secret, head.level as u8, head.generation);
         let (sealed, tag) = file[SEALED_AT..].split_at(file.len() - SEALED_AT - TAG_LEN);
         let mut plain = Zeroizing::new(sealed.to_vec());

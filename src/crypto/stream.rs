@@ -94,9 +94,7 @@ impl Sealer {
     /// Forgets the finished bytes, which the caller has written.
     pub fn clear_sealed(&mut self) {
         let unsealed_len = self.unsealed_len();
-        self.buffer.copy_within(self.sealed_len.., 0);
-        // Secrecy: the place that the plaintext was moved from lies beyond the new end.
-        self.buffer[self.sealed_len.max(unsealed_len)..].zeroize();
+        move_to_front(&mut self.buffer, self.sealed_len);
         self.buffer.truncate(unsealed_len);
         self.sealed_len = 0;
     }
@@ -167,17 +165,25 @@ impl Opener {
 
     /// Opens chunk `index` in place: `chunk` is its sealed bytes, and its plaintext after `Ok`. After an error it is empty.
     pub fn open_chunk(&self, index: u64, chunk: &mut BytesMut) -> Result<(), CryptoError> {
-        let plain_len = self.geometry.chunk_plain_len(index) as usize;
-        let expected = index < self.geometry.chunk_count() && chunk.len() == plain_len + TAG_LEN;
-        let opened = if expected {
-            let nonce = chunk_nonce(&self.key.base_nonce, index);
-            self.key.aead.open_in_place(nonce, Aad::empty(), chunk).map(|_| ()).map_err(|_| CryptoError::NotAuthentic)
-        } else {
-            Err(CryptoError::Malformed("a chunk does not have the length of its place"))
-        };
+        let opened = self.open_in_place(index, chunk);
         // Secrecy: bytes that did not authenticate are not handed out.
-        chunk.truncate(if opened.is_ok() { plain_len } else { 0 });
-        opened
+        chunk.truncate(*opened.as_ref().unwrap_or(&0));
+        opened.map(drop)
+    }
+
+    /// The chunk's plaintext length.
+    fn open_in_place(&self, index: u64, chunk: &mut [u8]) -> Result<usize, CryptoError> {
+        // The index comes first: a place that the object does not have has no length to be computed.
+        if index >= self.geometry.chunk_count() {
+            return Err(CryptoError::Malformed("the object has no chunk of this index"));
+        }
+        let plain_len = self.geometry.chunk_plain_len(index) as usize;
+        if chunk.len() != plain_len + TAG_LEN {
+            return Err(CryptoError::Malformed("a chunk does not have the length of its place"));
+        }
+        let nonce = chunk_nonce(&self.key.base_nonce, index);
+        let opened = self.key.aead.open_in_place(nonce, Aad::empty(), chunk);
+        opened.map(|_| plain_len).map_err(|_| CryptoError::NotAuthentic)
     }
 }
 
@@ -185,6 +191,14 @@ impl Opener {
 /// neither is a chunk that closes the segment.
 pub fn full_chunks(segment_len: u64) -> u64 {
     segment_len.saturating_sub(HEADER_LEN as u64) / SEALED_CHUNK_LEN as u64
+}
+
+/// Moves the plaintext that begins at `from` to the front.
+fn move_to_front(bytes: &mut [u8], from: usize) {
+    let plain_len = bytes.len() - from;
+    bytes.copy_within(from.., 0);
+    // Secrecy: the place that the plaintext was moved from lies beyond its new end.
+    bytes[from.max(plain_len)..].zeroize();
 }
 
 /// `base nonce XOR index`, the index as u64 in the last 8 bytes.

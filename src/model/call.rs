@@ -133,7 +133,9 @@ fn direction(value: &str) -> Result<String, String> {
 /// RFC 3339, or Unix seconds with an optional fraction, as PBXes send either.
 fn instant(name: &str, value: &str) -> Result<Timestamp, String> {
     let from_unix = || {
-        let seconds: f64 = value.parse().ok()?;
+        // Digits only: Rust's parser takes `NaN`, which would become 1970, and `+31201234567`, a number in the wrong field.
+        let plain = value.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+        let seconds = plain.then(|| value.parse::<f64>().ok()).flatten()?;
         Timestamp::from_millisecond((seconds * 1000.0).round() as i64).ok()
     };
     let parsed = value.parse::<Timestamp>().ok().or_else(from_unix);
@@ -141,7 +143,10 @@ fn instant(name: &str, value: &str) -> Result<Timestamp, String> {
 }
 
 fn millis(name: &str, value: &str) -> Result<u64, String> {
-    value.parse().map_err(|_| format!("'{name}' is a whole number of milliseconds"))
+    // Digits only: Rust's parser also takes a `+`, and with it a telephone number in the wrong field.
+    let digits = value.bytes().all(|b| b.is_ascii_digit());
+    let parsed = digits.then(|| value.parse().ok()).flatten();
+    parsed.ok_or_else(|| format!("'{name}' is a whole number of milliseconds"))
 }
 
 fn decimal(value: &str) -> Result<String, String> {
@@ -180,5 +185,13 @@ mod tests {
 
             assert!(!advice.contains("31201234567"), "{advice}");
         }
+    }
+
+    #[test]
+    fn a_time_that_is_no_number_is_refused_rather_than_stored_as_1970() {
+        for value in ["NaN", "nan", "inf", "-inf", "1e300", "yesterday"] {
+            assert!(CallData::default().set("started_at", value).is_err(), "{value}");
+        }
+        assert!(CallData::default().set("started_at", "1767225600.5").is_ok());
     }
 }

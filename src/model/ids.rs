@@ -122,10 +122,12 @@ impl FromStr for ObjectId {
     type Err = String;
 
     fn from_str(text: &str) -> Result<ObjectId, String> {
-        let value = u128::from_str_radix(text, 16).map_err(|e| e.to_string())?;
-        if text.len() != 32 {
-            return Err("an object's name is 32 hexadecimal digits".into());
+        // One name per object: the standard parser would also take a `+`, and capitals.
+        let canonical = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if !canonical {
+            return Err("an object's name is 32 lower-case hexadecimal digits".into());
         }
+        let value = u128::from_str_radix(text, 16).expect("32 hexadecimal digits are 128 bits");
         Ok(ObjectId(value.to_be_bytes()))
     }
 }
@@ -133,5 +135,21 @@ impl FromStr for ObjectId {
 impl fmt::Display for ObjectId {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_has_one_name_and_no_other_spelling_of_it_is_taken() {
+        let name = "00c0ffee00000000000000000000000a";
+        assert_eq!(name.parse::<ObjectId>().expect("its own name").to_string(), name);
+
+        for other in ["+0c0ffee00000000000000000000000a", "00C0FFEE00000000000000000000000A", "c0ffee", "", &name[1..]]
+        {
+            assert!(other.parse::<ObjectId>().is_err(), "{other:?} was accepted");
+        }
     }
 }
