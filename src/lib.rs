@@ -1,6 +1,7 @@
 //! callvault.
 pub mod app;
 pub mod catalog;
+pub mod cli;
 pub mod config;
 pub mod crypto;
 pub mod expire;
@@ -12,5 +13,4 @@ pub mod playback;
 pub mod reading;
 pub mod spool;
 pub mod store;
-pub mod cli;
 pub mod telemetry;

@@ -36,7 +36,8 @@ fn describe(report: &Report) -> String {
     let floor = report.floor.map(|floor| floor.to_string()).unwrap_or_default();
     let mut text = format!("Everything that ended before {floor} is destroyed (generation {}).\n", report.generation);
     if report.keys_destroyed > 0 {
-        text += &format!("{} keys recorded as destroyed, {} receipts written.\n", report.keys_destroyed, report.receipts);
+        text +=
+            &format!("{} keys recorded as destroyed, {} receipts written.\n", report.keys_destroyed, report.receipts);
     }
     if report.objects_swept + report.objects_left > 0 {
         text += &format!("{} dead objects swept, {} left.\n", report.objects_swept, report.objects_left);

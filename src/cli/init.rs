@@ -1,7 +1,7 @@
 //! `callvault init`
 
-use super::output::Output;
 use super::Outcome;
+use super::output::Output;
 use crate::app;
 use crate::config::Config;
 

@@ -141,18 +141,27 @@ async fn show(tour: &Tour, vault: &Vault) -> Result<Shown, Error> {
 /// Erases a recording, advances the ring, and tries everything to open it again.
 async fn die(tour: &Tour, vault: &Vault, id: RecordingId) -> Result<(), Error> {
     let kept = vault.catalog.recording(None, id).await?.ok_or("the recording is missing")?;
-    let copy = vault.reader.store.read(kept.object, 0..kept.sealed_len.unwrap_or(0), kept.sealed_len.unwrap_or(0)).await?;
+    let copy =
+        vault.reader.store.read(kept.object, 0..kept.sealed_len.unwrap_or(0), kept.sealed_len.unwrap_or(0)).await?;
     ensure(vault.reader.data_key(&kept, Class::Customer).is_ok(), "a living recording does not open")?;
-    println!("   kept aside: its row, as in a backup of the catalog; its object ({}); the master key", size(copy.len() as u64));
+    println!(
+        "   kept aside: its row, as in a backup of the catalog; its object ({}); the master key",
+        size(copy.len() as u64)
+    );
     let (status, _) = tour.request(Method::DELETE, &format!("/v1/recordings/{id}?erase=1"), None).await?;
     ensure(status == StatusCode::ACCEPTED, "the erasure was refused")?;
     let report = vault.expire.run(None).await?;
-    println!("   erased, and 'expire' was run: the ring went on to generation {}, the one before was overwritten", report.generation);
+    println!(
+        "   erased, and 'expire' was run: the ring went on to generation {}, the one before was overwritten",
+        report.generation
+    );
     let (status, _) = tour.request(Method::GET, &format!("/v1/recordings/{id}/audio"), None).await?;
     ensure(status == StatusCode::GONE, "an erased recording is still served")?;
     let opened = vault.reader.data_key(&kept, Class::Customer);
     ensure(matches!(opened, Err(ReadError::Gone)), "the backup opened an erased recording")?;
-    println!("   played: {status}. Opened from the backup, with the object and the master key: the key was destroyed.\n");
+    println!(
+        "   played: {status}. Opened from the backup, with the object and the master key: the key was destroyed.\n"
+    );
     Ok(())
 }
 
@@ -187,9 +196,11 @@ impl Tour {
         let (mut pieces, body) = futures::channel::mpsc::channel::<Bytes>(1);
         let body = StreamBody::new(body.map(|piece| Ok::<_, std::convert::Infallible>(Frame::data(piece))));
         let request = self.head(Method::PUT, &format!("/v1/recordings/{name}"));
-        let request = request.header(CONTENT_TYPE, "audio/wav").body(body.boxed())?;
+        let request = request.header(CONTENT_TYPE, "audio/wav").body(BodyExt::boxed(body))?;
         let bar = ProgressBar::new(wav.len() as u64);
-        bar.set_style(ProgressStyle::with_template("   {bar:40} {bytes}/{total_bytes}").expect("the template is well-formed"));
+        bar.set_style(
+            ProgressStyle::with_template("   {bar:40} {bytes}/{total_bytes}").expect("the template is well-formed"),
+        );
         let feed = async {
             for piece in wav.chunks(sample::BYTES_PER_200_MS) {
                 pieces.send(Bytes::copy_from_slice(piece)).await?;
@@ -255,4 +266,3 @@ fn seconds(wav: &[u8]) -> f64 {
 fn ensure(holds: bool, otherwise: &str) -> Result<(), Error> {
     if holds { Ok(()) } else { Err(otherwise.into()) }
 }
-

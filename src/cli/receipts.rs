@@ -60,9 +60,11 @@ pub async fn run(config: Config, command: ReceiptsCommand, output: Output) -> Ou
             let tenant = tenant::find(&vault, &tenant).await?;
             let public_key = vault.keyring.signer().public_key();
             let rows = vault.catalog.receipts(tenant.number).await?;
-            let receipts = rows.into_iter().map(|row| ListedReceipt { body: read(&public_key, &row.jws).ok(), jws: row.jws });
+            let receipts =
+                rows.into_iter().map(|row| ListedReceipt { body: read(&public_key, &row.jws).ok(), jws: row.jws });
             let listed = Listed { receipts: receipts.collect() };
-            output.print(&listed, |listed| listed.receipts.iter().map(|receipt| format!("{}\n", receipt.jws)).collect());
+            output
+                .print(&listed, |listed| listed.receipts.iter().map(|receipt| format!("{}\n", receipt.jws)).collect());
             Ok(())
         }
         ReceiptsCommand::PublicKey => {

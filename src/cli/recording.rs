@@ -99,7 +99,9 @@ async fn end(vault: &Vault, id: RecordingId, ending: Ending, output: Output) -> 
         Err(CatalogError::WrongState) => return Err(Failure::Failed(format!("recording {id} is gone already"))),
         Err(error) => return Err(error.into()),
     }
-    output.print(&Ended { id: id.to_string(), state: state.as_str() }, |ended| format!("{} is {}\n", ended.id, ended.state));
+    output.print(&Ended { id: id.to_string(), state: state.as_str() }, |ended| {
+        format!("{} is {}\n", ended.id, ended.state)
+    });
     Ok(())
 }
 
@@ -120,7 +122,8 @@ fn describe(recordings: &[RecordingView]) -> String {
         .iter()
         .map(|recording| {
             let ends = recording.classes.iter().map(|class| format!("{} until {}", class.class, class.expires_at));
-            let state = if recording.complete { recording.state.into() } else { format!("{}, partial", recording.state) };
+            let state =
+                if recording.complete { recording.state.into() } else { format!("{}, partial", recording.state) };
             vec![
                 recording.id.clone(),
                 recording.tenant.clone(),

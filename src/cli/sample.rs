@@ -52,7 +52,8 @@ fn vowel(samples: &mut Vec<f64>, formants: &[f64; 3], pitch: f64, seconds: f64) 
         for (index, (formant, state)) in formants.iter().zip(&mut state).enumerate() {
             let bandwidth = 80.0 + 40.0 * index as f64;
             let radius = (-std::f64::consts::PI * bandwidth / RATE_HZ as f64).exp();
-            let output = pulse + 2.0 * radius * (TAU * formant / RATE_HZ as f64).cos() * state[0] - radius * radius * state[1];
+            let output =
+                pulse + 2.0 * radius * (TAU * formant / RATE_HZ as f64).cos() * state[0] - radius * radius * state[1];
             *state = [output, state[0]];
             sum += output / (index + 1) as f64;
         }

@@ -86,9 +86,9 @@ settings! {
 
 settings! {
     Tls {
-        #[arg(long = "tls-cert", global = true, env = "CALLVAULT_TLS_CERT", value_name = "FILE", hide = true)]
+        #[arg(id = "tls-cert", long = "tls-cert", global = true, env = "CALLVAULT_TLS_CERT", value_name = "FILE", hide = true)]
         cert: PathBuf,
-        #[arg(long = "tls-key", global = true, env = "CALLVAULT_TLS_KEY", value_name = "FILE", hide = true)]
+        #[arg(id = "tls-key", long = "tls-key", global = true, env = "CALLVAULT_TLS_KEY", value_name = "FILE", hide = true)]
         key: PathBuf,
     }
 }
@@ -96,16 +96,16 @@ settings! {
 settings! {
     Upload {
         /// Bytes of one recording [default: 16GiB]
-        #[arg(long = "upload-bytes-max", global = true, env = "CALLVAULT_UPLOAD_BYTES_MAX", value_name = "SIZE")]
+        #[arg(id = "upload-bytes-max", long = "upload-bytes-max", global = true, env = "CALLVAULT_UPLOAD_BYTES_MAX", value_name = "SIZE")]
         bytes_max: String,
         /// Uploads at once [default: 10000]
-        #[arg(long = "upload-count-max", global = true, env = "CALLVAULT_UPLOAD_COUNT_MAX", value_name = "N")]
+        #[arg(id = "upload-count-max", long = "upload-count-max", global = true, env = "CALLVAULT_UPLOAD_COUNT_MAX", value_name = "N")]
         count_max: usize,
         /// How long a body may pause [default: 30s]
-        #[arg(long = "upload-idle", global = true, env = "CALLVAULT_UPLOAD_IDLE", value_name = "TIME")]
+        #[arg(id = "upload-idle", long = "upload-idle", global = true, env = "CALLVAULT_UPLOAD_IDLE", value_name = "TIME")]
         idle: String,
         /// How long a request head may take [default: 10s]
-        #[arg(long = "upload-header-timeout", global = true, env = "CALLVAULT_UPLOAD_HEADER_TIMEOUT", value_name = "TIME")]
+        #[arg(id = "upload-header-timeout", long = "upload-header-timeout", global = true, env = "CALLVAULT_UPLOAD_HEADER_TIMEOUT", value_name = "TIME")]
         header_timeout: String,
     }
 }
@@ -113,10 +113,10 @@ settings! {
 settings! {
     Spool {
         /// Bytes of all recordings on their way [default: 64GiB]
-        #[arg(long = "spool-bytes-max", global = true, env = "CALLVAULT_SPOOL_BYTES_MAX", value_name = "SIZE")]
+        #[arg(id = "spool-bytes-max", long = "spool-bytes-max", global = true, env = "CALLVAULT_SPOOL_BYTES_MAX", value_name = "SIZE")]
         bytes_max: String,
         /// Bytes that stay free on the spool's disk [default: 4MiB]
-        #[arg(long = "spool-disk-free-min", global = true, env = "CALLVAULT_SPOOL_DISK_FREE_MIN", value_name = "SIZE")]
+        #[arg(id = "spool-disk-free-min", long = "spool-disk-free-min", global = true, env = "CALLVAULT_SPOOL_DISK_FREE_MIN", value_name = "SIZE")]
         disk_free_min: String,
     }
 }
@@ -124,7 +124,7 @@ settings! {
 settings! {
     Expire {
         /// How often `serve` runs expire itself, or never [default: 1h]
-        #[arg(long = "expire-every", global = true, env = "CALLVAULT_EXPIRE_EVERY", value_name = "TIME")]
+        #[arg(id = "expire-every", long = "expire-every", global = true, env = "CALLVAULT_EXPIRE_EVERY", value_name = "TIME")]
         every: String,
     }
 }
@@ -132,7 +132,7 @@ settings! {
 settings! {
     Drain {
         /// How long running requests may go on after SIGTERM [default: 10s]
-        #[arg(long = "drain-timeout", global = true, env = "CALLVAULT_DRAIN_TIMEOUT", value_name = "TIME")]
+        #[arg(id = "drain-timeout", long = "drain-timeout", global = true, env = "CALLVAULT_DRAIN_TIMEOUT", value_name = "TIME")]
         timeout: String,
     }
 }

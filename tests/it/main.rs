@@ -1,0 +1,4 @@
+//! One integration binary. One module per promise; each module's first line says what belongs there.
+
+mod support;
+mod walkthrough;

@@ -1,0 +1,249 @@
+//! The program as its users have it: the built binary, its commands, its HTTP port, a directory of its own.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A vault in a temporary directory, with a tenant `acme` that records, and a token that may do everything.
+pub struct Vault {
+    pub dir: TempDir,
+    pub token: String,
+    /// Variables for every command and server of this vault.
+    pub env: Vec<(String, String)>,
+}
+
+/// A running `callvault serve`; killed when it is dropped.
+pub struct Server {
+    pub child: Child,
+    pub url: String,
+    /// Everything that it wrote to stderr so far.
+    pub log: PathBuf,
+}
+
+pub const ALL_SCOPES: &str = "ingest,read,play:customer,play:training,manage,rights,finance,audit,admin";
+
+impl Vault {
+    /// `init`, tenant `acme` (recording on, 30 days), one token.
+    pub fn new() -> Vault {
+        Vault::in_dir(tempfile::tempdir().expect("a temporary directory"))
+    }
+
+    pub fn in_dir(dir: TempDir) -> Vault {
+        let mut vault = Vault { dir, token: String::new(), env: Vec::new() };
+        vault.ok(&["init"]);
+        let terms = ["--customer-term", "30d", "--training-term", "30d"];
+        vault.ok(&[&["tenant", "create", "acme", "--name", "Acme", "--recording", "on"][..], &terms].concat());
+        vault.token = vault.make_token("acme", ALL_SCOPES);
+        vault
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    pub fn make_token(&self, tenant: &str, scopes: &str) -> String {
+        let made = self.ok(&["token", "create", "--tenant", tenant, "--name", "test", "--scope", scopes]);
+        made["token"].as_str().expect("a token").to_owned()
+    }
+
+    /// The binary on this vault, with `--json`; `at` (such as "+31d") shifts its clock by faketime.
+    pub fn command(&self, args: &[&str], at: Option<&str>) -> Command {
+        let mut command = match at {
+            None => Command::new(binary()),
+            Some(at) => {
+                let mut command = Command::new("faketime");
+                command.arg("-f").arg(at).arg(binary()).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+                command
+            }
+        };
+        command.args(args).arg("--json").arg("--data-dir").arg(self.path());
+        command.envs(self.env.iter().cloned());
+        command
+    }
+
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.command(args, None).output().expect("the binary runs")
+    }
+
+    /// A command that must succeed; its JSON.
+    pub fn ok(&self, args: &[&str]) -> Value {
+        self.ok_at(args, None)
+    }
+
+    pub fn ok_at(&self, args: &[&str], at: Option<&str>) -> Value {
+        let output = self.command(args, at).output().expect("the binary runs");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{args:?} ended with {}: {stderr}", output.status);
+        serde_json::from_slice(&output.stdout).unwrap_or(Value::Null)
+    }
+
+    /// The exit code of a command, and its stderr.
+    pub fn exit(&self, args: &[&str], at: Option<&str>) -> (i32, String) {
+        let output = self.command(args, at).output().expect("the binary runs");
+        (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    pub fn serve(&self) -> Server {
+        self.serve_with(&[], None)
+    }
+
+    /// `serve` on a free port, its own expire runs off unless `args` say otherwise.
+    pub fn serve_with(&self, args: &[&str], at: Option<&str>) -> Server {
+        let mut arguments = vec!["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"];
+        if !args.contains(&"--expire-every") {
+            arguments.extend(["--expire-every", "never"]);
+        }
+        arguments.extend(args);
+        let log = self.dir.path().join(format!("serve-{}.log", unique()));
+        let stderr = std::fs::File::create(&log).expect("a log file");
+        let mut command = self.command(&arguments, at);
+        let mut child = command.stdout(Stdio::piped()).stderr(stderr).spawn().expect("the binary runs");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("stdout is piped")).read_line(&mut line).expect("a line");
+        let listening: Value = serde_json::from_str(&line)
+            .unwrap_or_else(|_| panic!("serve did not start: {}", std::fs::read_to_string(&log).unwrap_or_default()));
+        Server { child, url: listening["url"].as_str().expect("a url").to_owned(), log }
+    }
+}
+
+impl Server {
+    pub fn recordings(&self) -> String {
+        format!("{}/v1/recordings", self.url)
+    }
+
+    pub fn audio(&self, id: &str) -> String {
+        format!("{}/v1/recordings/{id}/audio", self.url)
+    }
+
+    pub fn address(&self) -> &str {
+        self.url.strip_prefix("http://").expect("plain HTTP")
+    }
+
+    pub fn log_text(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// SIGKILL, and wait.
+    pub fn kill(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+
+    /// SIGTERM, and wait for a clean end.
+    pub fn stop(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the server runs");
+        let status = self.child.wait().expect("the server ends");
+        assert!(status.success(), "serve ended with {status}");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+pub fn binary() -> &'static str {
+    env!("CARGO_BIN_EXE_callvault")
+}
+
+/// A client with the vault's token.
+pub struct Client {
+    pub http: reqwest::Client,
+    pub token: String,
+}
+
+impl Client {
+    pub fn new(token: &str) -> Client {
+        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        Client { http, token: token.to_owned() }
+    }
+
+    pub fn request(&self, method: &str, url: &str) -> reqwest::RequestBuilder {
+        let method = method.parse().expect("a method");
+        self.http.request(method, url).header("authorization", format!("Bearer {}", self.token))
+    }
+
+    /// An upload that must be stored; its JSON.
+    pub async fn upload(&self, server: &Server, name: &str, bytes: Vec<u8>) -> Value {
+        let url = format!("{}/{name}", server.recordings());
+        let response = self.request("PUT", &url).body(bytes).send().await.expect("an answer");
+        let status = response.status().as_u16();
+        let answer = json(response).await;
+        assert_eq!(status, 201, "{answer}");
+        answer
+    }
+
+    pub async fn get(&self, url: &str) -> reqwest::Response {
+        self.request("GET", url).send().await.expect("an answer")
+    }
+
+    /// Status and body.
+    pub async fn fetch(&self, url: &str) -> (u16, Vec<u8>) {
+        let response = self.get(url).await;
+        (response.status().as_u16(), response.bytes().await.expect("a whole body").to_vec())
+    }
+}
+
+pub async fn json(response: reqwest::Response) -> Value {
+    let bytes = response.bytes().await.expect("a whole body");
+    serde_json::from_slice(&bytes).unwrap_or_else(|_| panic!("no JSON: {}", String::from_utf8_lossy(&bytes)))
+}
+
+pub fn id_of(recording: &Value) -> String {
+    recording["id"].as_str().expect("an id").to_owned()
+}
+
+/// Bytes that look like nothing and are the same for the same seed.
+pub fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    std::iter::repeat_with(next).flatten().take(len).collect()
+}
+
+/// Tries until it holds, for at most 20 s.
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < deadline, "it never came to be that {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Every file below a directory.
+pub fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found
+}
+
+/// Copies a directory with everything in it.
+pub fn copy_dir(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp runs");
+    assert!(status.success(), "{} was not copied", from.display());
+}
+
+pub fn read_to_end(mut reader: impl Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    reader.read_to_end(&mut bytes).ok();
+    bytes
+}
+
+fn unique() -> u64 {
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Relaxed)
+}
