@@ -50,7 +50,7 @@ pub async fn run(vault: Vault, output: Output) -> Outcome {
             let Some(last) = page.last() else { break };
             after = Some(last.id);
             for recording in &page {
-                needed.extend([recording.object].into_iter().chain(recording.next_object));
+                needed.insert(recording.object);
                 if state != State::Receiving {
                     verify(&vault, recording, &bar, &mut report).await;
                 }

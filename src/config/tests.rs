@@ -1,1 +1,120 @@
-//! tests
+//! Settings: what is refused, and that the refusal says what to do.
+
+use super::*;
+
+fn check(change: impl FnOnce(&mut RawSettings)) -> Result<Config, ConfigError> {
+    let mut raw = RawSettings::default();
+    change(&mut raw);
+    Config::check(raw)
+}
+
+fn refusal(change: impl FnOnce(&mut RawSettings)) -> String {
+    check(change).expect_err("it is refused").0
+}
+
+#[test]
+fn plain_http_off_loopback_is_refused_unless_a_proxy_is_named() {
+    assert!(refusal(|raw| raw.listen = Some("0.0.0.0:8787".into())).contains("trusted_proxies"));
+    assert!(check(|raw| raw.listen = Some("[::1]:8787".into())).is_ok());
+    let behind_proxy = check(|raw| {
+        raw.listen = Some("0.0.0.0:8787".into());
+        raw.trusted_proxies = Some(vec!["10.0.0.0/8".into()]);
+    });
+    assert!(behind_proxy.is_ok());
+}
+
+#[test]
+fn the_example_key_is_refused_off_loopback() {
+    let config = check(|raw| {
+        raw.master_key = Some(EXAMPLE_KEY.to_owned());
+        raw.listen = Some("0.0.0.0:8787".into());
+        raw.trusted_proxies = Some(vec!["10.0.0.1".into()]);
+    });
+
+    let refused = config.expect("the settings are sound").read_master_key();
+
+    assert!(refused.expect_err("the key is public").0.contains("key generate"));
+}
+
+#[test]
+fn a_master_key_as_value_and_as_file_is_refused_and_not_repeated() {
+    let refused = refusal(|raw| {
+        raw.master_key = Some("ab".repeat(32));
+        raw.master_key_file = Some("k".into());
+    });
+
+    assert!(refused.contains("not both"));
+    assert!(!refused.contains("abab"));
+}
+
+#[test]
+fn a_master_key_that_others_can_read_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("master.key");
+    std::fs::write(&path, "ab".repeat(32)).expect("written");
+
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("changed");
+    assert!(read_key(&path).expect_err("others can read it").0.contains("chmod 600"));
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("changed");
+    assert_eq!(read_key(&path).expect("only we can").expose(), &[0xab; 32]);
+}
+
+#[test]
+fn a_master_key_is_read_as_digits_or_as_raw_bytes_and_as_nothing_else() {
+    assert_eq!(secret::parse_key(vec![9; 32]).expect("raw").expose(), &[9; 32]);
+    assert_eq!(secret::parse_key(format!(" {}\n", "0F".repeat(32)).into_bytes()).expect("digits").expose(), &[15; 32]);
+    for wrong in ["", "0f", &"0g".repeat(32), &"0f".repeat(33)] {
+        assert!(secret::parse_key(wrong.as_bytes().to_vec()).is_err());
+    }
+}
+
+#[test]
+fn an_unknown_key_in_the_file_is_refused_with_its_line_and_without_its_value() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("callvault.toml");
+    std::fs::write(&path, "data_dir = \"x\"\nmaster_kee = \"secret-value\"\n").expect("written");
+
+    let refused = refusal(|raw| raw.config = Some(path));
+
+    assert!(refused.contains("line 2") && refused.contains("master_kee"), "{refused}");
+    assert!(!refused.contains("secret-value"));
+}
+
+#[test]
+fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("callvault.toml");
+    std::fs::write(&path, "listen = \"127.0.0.1:1\"\n[upload]\nidle = \"5s\"\nbytes_max = \"1MiB\"\n")
+        .expect("written");
+
+    let config = check(|raw| {
+        raw.config = Some(path);
+        raw.listen = Some("127.0.0.1:2".into());
+    })
+    .expect("the settings are sound");
+
+    assert_eq!(config.listen.port(), 2);
+    assert_eq!((config.upload_idle.as_secs(), config.upload.bytes_max), (5, 1 << 20));
+    assert_eq!(config.upload.count_max, UPLOAD_COUNT_MAX);
+}
+
+#[test]
+fn sizes_and_times_are_read_with_their_units_and_nonsense_is_refused() {
+    assert_eq!(size("s", Some("64MiB"), 0).ok(), Some(64 << 20));
+    assert_eq!(size("s", Some("5"), 0).ok(), Some(5));
+    assert_eq!(duration("d", Some("1h"), Duration::ZERO).ok(), Some(Duration::from_secs(3600)));
+    for wrong in ["64MB", "-1", "x", "", "99999999999TiB"] {
+        assert!(size("s", Some(wrong), 0).is_err(), "{wrong}");
+    }
+    for wrong in ["0s", "-1s", "soon", ""] {
+        assert!(duration("d", Some(wrong), Duration::ZERO).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn what_is_not_built_says_so() {
+    assert!(refusal(|raw| raw.catalog = Some("postgres://db/x".into())).contains("not built"));
+    assert!(refusal(|raw| raw.key_store = Some(vec!["s3://keys".into()])).contains("not built"));
+    assert!(refusal(|raw| raw.tls.cert = Some("cert.pem".into())).contains("not built"));
+}

@@ -102,6 +102,8 @@ async fn answer(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
+        // Limit: what one connection reads ahead. Less costs bulk uploads a quarter more CPU.
+        .max_buf_size(128 << 10)
         // A client may close its sending side and still read the answer.
         .half_close(true)
         .serve_connection(TokioIo::new(stream), service);

@@ -93,12 +93,10 @@ impl Ingest {
         let opened = self.reader.open(&known, &data_key).await.map_err(not_read)?;
         let before = known.plain_len.unwrap_or(0);
         let object = ObjectId(random());
-        self.catalog.set_next_object(known.id, Some(object)).await.map_err(not_committed)?;
         let target = Target { row: known, data_key, object };
         let outcome = self.append_into(&target, &opened, upload, body).await;
         if outcome.is_err() && !self.is_committed(&target, before).await? {
             self.reader.spool.remove(target.segment()).map_err(not_spooled)?;
-            self.catalog.set_next_object(target.row.id, None).await.map_err(not_committed)?;
         }
         outcome
     }

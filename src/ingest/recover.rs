@@ -7,16 +7,22 @@
 //! A segment whose writer died is not continued: the chunk that was being written may have been sealed under its index
 //! already. Its whole chunks are sealed again into a new segment, under a new salt.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering::Relaxed;
+
 use bytes::BytesMut;
 
 use super::intake::Intake;
 use super::{Ingest, Target, not_committed, not_read, not_spooled, not_stored};
 use crate::catalog::{CatalogError, Recording};
 use crate::crypto::header::{HEADER_LEN, SEALED_CHUNK_LEN, TAG_LEN};
+use crate::crypto::keys::DataKey;
 use crate::crypto::random::random;
 use crate::crypto::receipt::DigestOfTags;
 use crate::crypto::stream::{Opener, SealedObject, full_chunks};
-use crate::model::{Completeness, ObjectId, Problem, RecordingId, Result, State};
+use crate::model::{Completeness, Error, ObjectId, Problem, RecordingId, Result, State};
+use crate::reading::ReadError;
 use crate::spool::SegmentName;
 use crate::store::Parcel;
 
@@ -39,99 +45,107 @@ impl Ingest {
     /// Goes through the spool, then through rows that lost their segment. One that fails does not stop the others.
     pub async fn recover(&self) -> Result<Recovered> {
         let mut recovered = Recovered::default();
+        let mut by_recording: BTreeMap<RecordingId, Vec<(SegmentName, u64)>> = BTreeMap::new();
         for (name, sealed_len) in self.reader.spool.segments().map_err(not_spooled)? {
+            by_recording.entry(name.recording).or_default().push((name, sealed_len));
+        }
+        for (recording, segments) in by_recording {
             let Some(mut slot) = self.live.enter(usize::MAX) else { continue };
-            if !slot.hold(name.recording) {
+            if !slot.hold(recording) {
                 continue;
             }
-            match self.recover_segment(name, sealed_len).await {
-                Ok(Step::Salvaged) => recovered.salvaged += 1,
-                Ok(Step::Forwarded) => recovered.forwarded += 1,
-                Ok(Step::Removed) => recovered.removed += 1,
-                Err(error) => {
-                    recovered.left += 1;
-                    tracing::warn!(recording.id = %name.recording, error = &error as &dyn std::error::Error,
-                        source = error.source.as_deref().map(tracing::field::debug),
-                        "a segment stays in the spool and is tried again");
-                }
+            if let Err(error) = self.recover_recording(recording, segments, &mut recovered).await {
+                recovered.left += 1;
+                let source = error.source.as_deref().map(|source| source as &dyn std::error::Error);
+                tracing::warn!(recording.id = %recording, %error, source, "a segment stays in the spool and is tried again");
             }
         }
         self.abandon_empty().await?;
-        self.stats.recovered.fetch_add(recovered.salvaged, std::sync::atomic::Ordering::Relaxed);
+        self.stats.recovered.fetch_add(recovered.salvaged, Relaxed);
         Ok(recovered)
     }
 
-    async fn recover_segment(&self, name: SegmentName, sealed_len: u64) -> Result<Step> {
-        let row = self.catalog.recording(None, name.recording).await.map_err(not_committed)?;
-        let Some(row) = row else { return self.remove(name) };
-        match row.state {
-            State::Receiving if row.object == name.object || row.next_object == Some(name.object) => {
-                self.salvage(row, name, sealed_len).await
+    /// A recording has one segment while it is received; a second while it is continued, or while a dead one is sealed again.
+    /// All hold the same bytes from the beginning, so the longest is the one to keep.
+    async fn recover_recording(
+        &self,
+        recording: RecordingId,
+        mut segments: Vec<(SegmentName, u64)>,
+        recovered: &mut Recovered,
+    ) -> Result<()> {
+        let row = self.catalog.recording(None, recording).await.map_err(not_committed)?;
+        let Some(row) = row.filter(|row| !row.state.is_gone()) else {
+            return self.remove_all(&segments, recovered);
+        };
+        if row.state != State::Receiving
+            && let Some(at) = segments.iter().position(|(name, _)| name.object == row.object)
+        {
+            let (name, sealed_len) = segments.remove(at);
+            if row.state == State::Spooled {
+                self.forward(&row, name, sealed_len).await?;
+                recovered.forwarded += 1;
+            } else {
+                self.remove_all(&[(name, sealed_len)], recovered)?;
             }
-            State::Spooled if row.object == name.object => self.forward(row, name, sealed_len).await,
-            State::Spooled | State::Stored if row.next_object == Some(name.object) => {
-                self.salvage(row, name, sealed_len).await
-            }
-            _ => self.remove(name),
         }
+        if !segments.is_empty() {
+            let kept = self.salvage(row, &segments).await?;
+            recovered.salvaged += u64::from(kept.is_some());
+            segments.retain(|(name, _)| Some(name.object) != kept);
+            self.remove_all(&segments, recovered)?;
+        }
+        Ok(())
     }
 
     /// Sends a spooled recording again.
-    async fn forward(&self, row: Recording, name: SegmentName, sealed_len: u64) -> Result<Step> {
+    async fn forward(&self, row: &Recording, name: SegmentName, sealed_len: u64) -> Result<()> {
         let path = self.reader.spool.path(name);
         self.reader.store.put(Parcel { object: name.object, path: &path, sealed_len }).await.map_err(not_stored)?;
         match self.catalog.stored(row.id, name.object, self.clock.now()).await {
-            Ok(()) | Err(CatalogError::WrongState) => {}
-            Err(error) => return Err(not_committed(error)),
+            Ok(()) | Err(CatalogError::WrongState) => self.reader.spool.remove(name).map_err(not_spooled),
+            Err(error) => Err(not_committed(error)),
         }
-        self.remove(name)?;
-        Ok(Step::Forwarded)
     }
 
-    /// Keeps what a dead writer left, if it is more than the row has already.
-    async fn salvage(&self, row: Recording, name: SegmentName, sealed_len: u64) -> Result<Step> {
+    /// Keeps what a dead writer left, if it is more than the row has already, and gives the object that it became. `None`:
+    /// there was nothing to keep.
+    async fn salvage(&self, row: Recording, segments: &[(SegmentName, u64)]) -> Result<Option<ObjectId>> {
         let data_key = match self.reader.any_data_key(&row) {
             Ok(data_key) => data_key,
-            // Its term ended while it lay here; what it holds cannot be opened and the next run sweeps its row.
-            Err(crate::reading::ReadError::Gone) => return self.remove(name),
+            // Its term ended while it lay here: nothing can open it, and the next run sees to its row.
+            Err(ReadError::Gone) => return Ok(None),
             Err(error) => return Err(not_read(error)),
         };
-        let before = row.plain_len.unwrap_or(0);
-        let found = self.examine(&row, &data_key, name, sealed_len)?;
-        if found.plain_len <= before {
-            return self.drop_segment(&row, name).await;
-        }
-        let mut target = Target { row, data_key, object: name.object };
+        let found = segments.iter().map(|(name, len)| self.examine(&row, &data_key, *name, *len));
+        let found = found.collect::<Result<Vec<_>>>()?;
+        let longest = found.into_iter().max_by_key(|found| (found.plain_len, found.closed.is_some()));
+        let Some(found) = longest.filter(|found| found.plain_len > row.plain_len.unwrap_or(0)) else {
+            if row.state == State::Receiving {
+                self.abandon_row(row.id).await?;
+            }
+            return Ok(None);
+        };
+        let mut target = Target { row, data_key, object: found.name.object };
         let (path, object) = match found.closed {
             Some(object) => {
-                self.reader.spool.sync(name).await.map_err(not_spooled)?;
-                (self.reader.spool.path(name), object)
+                self.reader.spool.sync(found.name).await.map_err(not_spooled)?;
+                (self.reader.spool.path(found.name), object)
             }
             None => {
                 target.object = ObjectId(random());
-                self.catalog.set_next_object(target.row.id, Some(target.object)).await.map_err(not_committed)?;
-                self.seal_again(&target, name, found.opener.as_ref(), found.plain_len).await?
+                self.seal_again(&target, &found).await?
             }
         };
         let state = self.hand_on(target.segment(), path, object.sealed_len).await?;
         self.commit(&target, state, Completeness::Partial, object).await?;
-        if target.object != name.object {
-            self.remove(name)?;
-        }
         tracing::info!(recording.id = %target.row.id, size_bytes = object.plain_len,
             "what a crash interrupted was kept as a partial recording");
-        Ok(Step::Salvaged)
+        Ok(Some(target.object))
     }
 
     /// How much of a segment is sound: all of it where it was closed, else its whole chunks from the beginning.
-    fn examine(
-        &self,
-        row: &Recording,
-        data_key: &crate::crypto::keys::DataKey,
-        name: SegmentName,
-        sealed_len: u64,
-    ) -> Result<Found> {
-        let nothing = Found { plain_len: 0, closed: None, opener: None };
+    fn examine(&self, row: &Recording, data_key: &DataKey, name: SegmentName, sealed_len: u64) -> Result<Found> {
+        let nothing = Found { name, plain_len: 0, closed: None, opener: None };
         if sealed_len < HEADER_LEN as u64 {
             return Ok(nothing);
         }
@@ -164,26 +178,20 @@ impl Ingest {
                 digest.update(&tag);
                 let plain_len = whole.geometry().plain_len();
                 let object = SealedObject { plain_len, sealed_len, digest: digest.finish() };
-                return Ok(Found { plain_len, closed: Some(object), opener: None });
+                return Ok(Found { name, plain_len, closed: Some(object), opener: None });
             }
         }
-        Ok(Found { plain_len, closed: None, opener: Some(opener) })
+        Ok(Found { name, plain_len, closed: None, opener: Some(opener) })
     }
 
-    async fn seal_again(
-        &self,
-        target: &Target,
-        from: SegmentName,
-        opener: Option<&Opener>,
-        plain_len: u64,
-    ) -> Result<(std::path::PathBuf, SealedObject)> {
-        let opener = opener.expect("a segment with whole chunks was opened");
+    async fn seal_again(&self, target: &Target, found: &Found) -> Result<(PathBuf, SealedObject)> {
+        let opener = found.opener.as_ref().expect("a segment with whole chunks was opened");
         let mut intake =
             Intake::begin(&self.reader.spool, target, Default::default(), u64::MAX).map_err(not_spooled)?;
-        for index in 0..opener.geometry().chunk_of(plain_len) {
-            let mut chunk = self.read_chunk(from, index, SEALED_CHUNK_LEN)?;
+        for index in 0..opener.geometry().chunk_of(found.plain_len) {
+            let mut chunk = self.read_chunk(found.name, index, SEALED_CHUNK_LEN)?;
             opener.open_chunk(index, &mut chunk).map_err(|error| {
-                crate::model::Error::new(Problem::Integrity, "a segment changed while it was read").because(error)
+                Error::new(Problem::Integrity, "a segment changed while it was read").because(error)
             })?;
             intake.copy(&chunk).map_err(not_spooled)?;
         }
@@ -195,21 +203,12 @@ impl Ingest {
         self.reader.spool.read(name, start, len).map_err(not_spooled)
     }
 
-    /// A segment that holds nothing more than its row.
-    async fn drop_segment(&self, row: &Recording, name: SegmentName) -> Result<Step> {
-        let done = match row.state {
-            State::Receiving => self.catalog.abandon(row.id).await,
-            _ => self.catalog.set_next_object(row.id, None).await,
-        };
-        match done {
-            Ok(()) | Err(CatalogError::WrongState | CatalogError::NotFound) => self.remove(name),
-            Err(error) => Err(not_committed(error)),
+    fn remove_all(&self, segments: &[(SegmentName, u64)], recovered: &mut Recovered) -> Result<()> {
+        for (name, _) in segments {
+            self.reader.spool.remove(*name).map_err(not_spooled)?;
+            recovered.removed += 1;
         }
-    }
-
-    fn remove(&self, name: SegmentName) -> Result<Step> {
-        self.reader.spool.remove(name).map_err(not_spooled)?;
-        Ok(Step::Removed)
+        Ok(())
     }
 
     /// Rows that were begun and never got a segment: the crash came before their first byte was accepted.
@@ -231,20 +230,20 @@ impl Ingest {
         if !slot.hold(row.id) || self.reader.spool.len(name).map_err(not_spooled)?.is_some() {
             return Ok(());
         }
-        match self.catalog.abandon(row.id).await {
+        self.abandon_row(row.id).await
+    }
+
+    async fn abandon_row(&self, id: RecordingId) -> Result<()> {
+        match self.catalog.abandon(id).await {
             Ok(()) | Err(CatalogError::WrongState | CatalogError::NotFound) => Ok(()),
             Err(error) => Err(not_committed(error)),
         }
     }
 }
 
-enum Step {
-    Salvaged,
-    Forwarded,
-    Removed,
-}
-
+/// What one segment holds.
 struct Found {
+    name: SegmentName,
     plain_len: u64,
     /// Where the segment was closed: it is an object.
     closed: Option<SealedObject>,

@@ -55,7 +55,7 @@ macro_rules! uuid_v7_id {
                 $name(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
             }
 
-            pub fn from_bytes(bytes: [u8; 16]) -> $name {
+            pub const fn from_bytes(bytes: [u8; 16]) -> $name {
                 $name(Uuid::from_bytes(bytes))
             }
 

@@ -12,6 +12,7 @@
 
 pub mod life;
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -66,12 +67,9 @@ pub struct Opened {
 struct Source {
     name: SegmentName,
     sealed_len: u64,
-    place: Place,
-}
-
-enum Place {
-    Store(Store),
-    Spool(Spool),
+    /// Where the row says that it has not reached the store yet.
+    spool: Option<Spool>,
+    store: Store,
 }
 
 impl Reader {
@@ -122,11 +120,8 @@ impl Reader {
     pub async fn open(&self, recording: &Recording, data_key: &DataKey) -> Result<Opened, ReadError> {
         let sealed_len = recording.sealed_len.ok_or(ReadError::Integrity("the row has no length".into()))?;
         let name = SegmentName { recording: recording.id, object: recording.object };
-        let place = match recording.state {
-            State::Spooled => Place::Spool(self.spool.clone()),
-            _ => Place::Store(self.store.clone()),
-        };
-        let source = Source { name, sealed_len, place };
+        let spool = (recording.state == State::Spooled).then(|| self.spool.clone());
+        let source = Source { name, sealed_len, spool, store: self.store.clone() };
         let header = source.read(0, HEADER_LEN as u64).await?;
         let opener = Opener::new(data_key, recording.tenant, recording.id, &header, sealed_len).map_err(damaged)?;
         if Some(opener.geometry().plain_len()) != recording.plain_len {
@@ -210,30 +205,31 @@ impl Opened {
 
 impl Source {
     async fn read(&self, start: u64, len: u64) -> Result<BytesMut, ReadError> {
-        match &self.place {
-            Place::Store(store) => {
-                let bytes =
-                    store.read(self.name.object, start..start + len, self.sealed_len).await.map_err(not_read)?;
-                // The answer is ours alone: it is opened in place, without a copy.
-                Ok(bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..])))
-            }
-            Place::Spool(spool) => {
-                let (spool, name) = (spool.clone(), self.name);
-                let read = tokio::task::spawn_blocking(move || spool.read(name, start, len as usize)).await;
-                match read.map_err(|panic| ReadError::Unavailable(panic.into()))? {
-                    Ok(bytes) => Ok(bytes),
-                    Err(SpoolError::Disk(error)) if is_absence(&error) => {
-                        Err(ReadError::Integrity("a spooled segment is missing or shorter than its row says".into()))
-                    }
-                    Err(error) => Err(ReadError::Unavailable(error.into())),
-                }
+        if let Some(spool) = &self.spool {
+            match self.read_spool(spool.clone(), start, len as usize).await? {
+                Some(bytes) => return Ok(bytes),
+                // It was sent on while it was read: the store has it.
+                None => {}
             }
         }
+        let read = self.store.read(self.name.object, start..start + len, self.sealed_len).await;
+        // The answer is ours alone: it is opened in place, without a copy.
+        read.map(|bytes| bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]))).map_err(not_read)
     }
-}
 
-fn is_absence(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::UnexpectedEof)
+    /// `None`: the segment is not in the spool.
+    async fn read_spool(&self, spool: Spool, start: u64, len: usize) -> Result<Option<BytesMut>, ReadError> {
+        let name = self.name;
+        let read = tokio::task::spawn_blocking(move || spool.read(name, start, len)).await;
+        match read.map_err(|panic| ReadError::Unavailable(panic.into()))? {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(SpoolError::Disk(error)) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(SpoolError::Disk(error)) if error.kind() == ErrorKind::UnexpectedEof => {
+                Err(ReadError::Integrity("a spooled segment is shorter than its row says".into()))
+            }
+            Err(error) => Err(ReadError::Unavailable(error.into())),
+        }
+    }
 }
 
 /// A missing object under a live row is damage, not absence.

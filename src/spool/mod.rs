@@ -210,3 +210,6 @@ fn failed(error: io::Error) -> SpoolError {
         _ => SpoolError::Disk(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::io::Read;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::path::Path;
-use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt};
+use object_store::{ClientConfigKey, MultipartUpload, ObjectStore, ObjectStoreExt, RetryConfig};
 
 use super::{Result, Store, StoreError, not_done};
 
@@ -17,12 +18,23 @@ const PUT_LEN_MAX: u64 = 16 << 20;
 /// 10,000 parts, so an object can be 160 GB.
 const PART_LEN: usize = 16 << 20;
 
+/// An upload that the store does not take is acknowledged from the spool: nobody waits long for that.
+const CONNECT_TIMEOUT: &str = "5s";
+const REQUEST_TIMEOUT: &str = "30s";
+const RETRIES_MAX: usize = 3;
+const RETRY_TIMEOUT: Duration = Duration::from_secs(10);
+
 pub fn open(place: &str) -> Result<Store> {
     let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
     if bucket.is_empty() {
         return Err(StoreError::Misconfigured("store is s3://<bucket>/<prefix>: the bucket is missing".into()));
     }
-    let builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
+    let builder = AmazonS3Builder::from_env()
+        .with_bucket_name(bucket)
+        // One by one: replacing the client's options would drop those that came from the environment.
+        .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::ConnectTimeout), CONNECT_TIMEOUT)
+        .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), REQUEST_TIMEOUT)
+        .with_retry(RetryConfig { max_retries: RETRIES_MAX, retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() });
     let objects = builder.build().map_err(|error| {
         StoreError::Misconfigured(format!("the S3 store {bucket} cannot be used, check the AWS_* variables: {error}"))
     })?;
