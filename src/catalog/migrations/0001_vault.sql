@@ -36,6 +36,7 @@ CREATE TABLE recording (
     id              BLOB    NOT NULL PRIMARY KEY,      -- UUIDv7
     tenant          INTEGER NOT NULL REFERENCES tenant (number),
     state           INTEGER NOT NULL,                  -- model::State
+    gone            INTEGER NOT NULL,                  -- 1: reads answer 410; listings pass it by without touching the row
     completeness    INTEGER NOT NULL,                  -- 0 receiving, 1 complete, 2 partial; bound into the wraps
     received_at     INTEGER NOT NULL,
     changed_at      INTEGER NOT NULL,
@@ -50,16 +51,42 @@ CREATE TABLE recording (
     call_token      BLOB,
     label           BLOB,                              -- name and media type, sealed; NULL once it is gone
     call            BLOB REFERENCES call (id),
-    run             INTEGER                            -- the run in which its last key died
+    run             INTEGER,                           -- the run in which its last key died
+    CHECK (gone = (state > 3))
 ) STRICT, WITHOUT ROWID;
 
 CREATE UNIQUE INDEX recording_by_name ON recording (tenant, name_token) WHERE name_token IS NOT NULL;
-CREATE INDEX recording_by_time    ON recording (tenant, received_at DESC, id DESC);
-CREATE INDEX recording_unfinished ON recording (state, id) WHERE state IN (0, 1);
+CREATE INDEX recording_by_time    ON recording (tenant, gone, received_at DESC, id DESC);
+CREATE INDEX recording_by_age     ON recording (gone, received_at DESC, id DESC);
+CREATE INDEX recording_unfinished ON recording (state, id, received_at) WHERE state IN (0, 1, 3);
 CREATE INDEX recording_by_a       ON recording (a_token) WHERE a_token IS NOT NULL;
 CREATE INDEX recording_by_b       ON recording (b_token) WHERE b_token IS NOT NULL;
 CREATE INDEX recording_by_call_id ON recording (call_token) WHERE call_token IS NOT NULL;
+CREATE INDEX recording_by_call    ON recording (call) WHERE call IS NOT NULL;
 CREATE INDEX recording_by_run     ON recording (run, tenant, id) WHERE run IS NOT NULL;
+
+-- Recordings and their plaintext bytes by state, so that counting does not read the table.
+CREATE TABLE tally (
+    state           INTEGER NOT NULL PRIMARY KEY,
+    recordings      INTEGER NOT NULL,
+    bytes           INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO tally (state, recordings, bytes)
+VALUES (0, 0, 0), (1, 0, 0), (2, 0, 0), (3, 0, 0), (4, 0, 0), (5, 0, 0), (6, 0, 0), (7, 0, 0);
+
+CREATE TRIGGER tally_insert AFTER INSERT ON recording BEGIN
+    UPDATE tally SET recordings = recordings + 1, bytes = bytes + coalesce(NEW.plain_len, 0) WHERE state = NEW.state;
+END;
+
+CREATE TRIGGER tally_update AFTER UPDATE OF state, plain_len ON recording BEGIN
+    UPDATE tally SET recordings = recordings - 1, bytes = bytes - coalesce(OLD.plain_len, 0) WHERE state = OLD.state;
+    UPDATE tally SET recordings = recordings + 1, bytes = bytes + coalesce(NEW.plain_len, 0) WHERE state = NEW.state;
+END;
+
+CREATE TRIGGER tally_delete AFTER DELETE ON recording BEGIN
+    UPDATE tally SET recordings = recordings - 1, bytes = bytes - coalesce(OLD.plain_len, 0) WHERE state = OLD.state;
+END;
 
 CREATE TABLE wrap (
     subject         BLOB    NOT NULL,                  -- recording.id or call.id
@@ -75,8 +102,9 @@ CREATE TABLE wrap (
 ) STRICT, WITHOUT ROWID;
 
 CREATE UNIQUE INDEX wrap_by_path ON wrap (tree, epoch, tag);
-CREATE INDEX wrap_due    ON wrap (epoch) WHERE run IS NULL;
-CREATE INDEX wrap_by_run ON wrap (run, tenant, class) WHERE run IS NOT NULL;
+CREATE INDEX wrap_due       ON wrap (epoch, expires_at) WHERE run IS NULL;
+CREATE INDEX wrap_by_tenant ON wrap (tenant) WHERE run IS NULL;
+CREATE INDEX wrap_by_run    ON wrap (run, tenant, class, epoch) WHERE run IS NOT NULL;
 
 CREATE TABLE puncture (
     id              INTEGER PRIMARY KEY AUTOINCREMENT, -- the order of requests
@@ -86,10 +114,11 @@ CREATE TABLE puncture (
     tree            INTEGER,
     epoch           INTEGER,
     tag             INTEGER,
-    run             INTEGER                            -- the run that carried it out; NULL: queued
+    run             INTEGER                            -- the run whose rows it was shredded with; NULL: queued
 ) STRICT;
 
-CREATE INDEX puncture_queued ON puncture (id) WHERE run IS NULL;
+CREATE INDEX puncture_by_run ON puncture (run, id);
+CREATE UNIQUE INDEX puncture_by_path ON puncture (tree, epoch, tag) WHERE run IS NULL AND tree IS NOT NULL;
 
 CREATE TABLE ring_mark (
     only            INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),
