@@ -1,0 +1,85 @@
+//! The sweep's queue, the replicas, and the counts.
+
+use rusqlite::{Connection, params};
+
+use super::errors::not_done;
+use super::rows::{all, execute, first, int, not_stored_by_us, take, take_optional};
+use crate::catalog::{Counts, Replica, Result};
+use crate::model::{ObjectId, State, Timestamp};
+
+/// Queued before: changes nothing.
+pub(super) fn to_sweep(db: &Connection, object: ObjectId) -> Result<()> {
+    execute(db, "INSERT OR IGNORE INTO sweep (object) VALUES (?1)", [object.0])?;
+    Ok(())
+}
+
+pub(super) fn objects_to_sweep(db: &Connection, limit: u32) -> Result<Vec<ObjectId>> {
+    all(db, "SELECT object FROM sweep LIMIT ?1", [limit], |row| take(row, 0))
+}
+
+pub(super) fn swept(db: &Connection, objects: &[ObjectId]) -> Result<()> {
+    let mut delete = db.prepare_cached("DELETE FROM sweep WHERE object = ?1").map_err(not_done)?;
+    for object in objects {
+        delete.execute([object.0]).map_err(not_done)?;
+    }
+    Ok(())
+}
+
+pub(super) fn beat(db: &Connection, replica: &str, generation: u64) -> Result<()> {
+    execute(
+        db,
+        "INSERT INTO replica (id, generation, beat) VALUES (?1, ?2, 1)
+         ON CONFLICT (id) DO UPDATE SET generation = excluded.generation, beat = beat + 1",
+        params![replica, int(generation)],
+    )?;
+    Ok(())
+}
+
+pub(super) fn replicas(db: &Connection) -> Result<Vec<Replica>> {
+    all(db, "SELECT id, generation, beat FROM replica ORDER BY id", [], |row| {
+        Ok(Replica { id: row.get(0)?, generation: take(row, 1)?, beat: take(row, 2)? })
+    })
+}
+
+pub(super) fn forget_replica(db: &Connection, replica: &str) -> Result<()> {
+    execute(db, "DELETE FROM replica WHERE id = ?1", [replica])?;
+    Ok(())
+}
+
+pub(super) fn counts(db: &Connection) -> Result<Counts> {
+    let tally = all(db, "SELECT state, recordings, bytes FROM tally ORDER BY state", [], |row| {
+        Ok((take::<State>(row, 0)?, take::<u64>(row, 1)?, take::<u64>(row, 2)?))
+    })?;
+    let is_live = |state| matches!(state, State::Spooled | State::Stored | State::Held);
+    Ok(Counts {
+        tenants: count(db, "SELECT count(*) FROM tenant")?,
+        live_bytes: tally.iter().filter(|(state, ..)| is_live(*state)).map(|(.., bytes)| bytes).sum(),
+        recordings: tally
+            .into_iter()
+            .filter(|(_, count, _)| *count > 0)
+            .map(|(state, count, _)| (state, count))
+            .collect(),
+        objects_to_sweep: count(db, "SELECT count(*) FROM sweep")?,
+        punctures_queued: count(
+            db,
+            "SELECT count(*) FROM puncture WHERE run IS NULL OR run = (SELECT id FROM run WHERE finished = 0)",
+        )?,
+        oldest_spooled: oldest_spooled(db)?,
+        next_expiry: next_expiry(db)?,
+    })
+}
+
+fn count(db: &Connection, sql: &str) -> Result<u64> {
+    Ok(first(db, sql, [], |row| take(row, 0))?.expect("an aggregate has one row"))
+}
+
+fn oldest_spooled(db: &Connection) -> Result<Option<Timestamp>> {
+    let sql = "SELECT min(received_at) FROM recording WHERE state = 1 AND state IN (0, 1, 3)";
+    Ok(first(db, sql, [], |row| take_optional(row, 0))?.flatten())
+}
+
+/// Wraps end in their epoch, so that the earliest end is in the first epoch that has one.
+fn next_expiry(db: &Connection) -> Result<Option<Timestamp>> {
+    let sql = "SELECT expires_at FROM wrap WHERE run IS NULL ORDER BY epoch, expires_at LIMIT 1";
+    first(db, sql, [], |row| Timestamp::from_second(row.get(0)?).map_err(|_| not_stored_by_us(0, "an instant")))
+}
