@@ -1,1 +1,102 @@
-//! conf
+//! One suite for every backend: each sentence of the contract in `catalog` as an event and what holds after it.
+//!
+//! A backend makes a [`Backend`] that can be opened more than once and hands its maker to [`conformance!`], which turns
+//! every function of the suite into a test. A function that the list forgets is dead code, which clippy refuses.
+
+pub mod ending;
+pub mod expiry;
+pub mod fixtures;
+pub mod house;
+pub mod listing;
+pub mod recordings;
+pub mod shredding;
+pub mod tenants;
+
+use super::SharedCatalog;
+
+/// A catalog of its own, empty at first.
+pub trait Backend {
+    /// Opens it, each time anew: what one handle acknowledged, another sees.
+    fn open(&self) -> SharedCatalog;
+}
+
+macro_rules! conformance {
+    ($backend:path) => {
+        crate::catalog::conformance::conformance! {
+            $backend;
+            tenants::numbers_start_at_one_and_are_not_given_twice,
+            tenants::taken_slug_is_refused_and_leaves_no_tenant,
+            tenants::change_leaves_unnamed_settings_alone,
+            tenants::what_is_not_there_is_not_found,
+            tenants::offboarding_revokes_the_tokens_and_queues_one_puncture,
+            tenants::offboarded_tenant_gets_no_token_and_no_recording,
+            tenants::token_is_found_by_its_hash_with_all_that_was_stored,
+            tenants::token_revoked_twice_keeps_the_first_instant,
+            tenants::tokens_are_listed_ascending_by_creation,
+            recordings::begun_recording_reads_back_as_written,
+            recordings::taken_name_is_refused_and_leaves_nothing,
+            recordings::taken_path_is_refused_and_leaves_nothing,
+            recordings::name_of_another_tenant_is_free,
+            recordings::of_many_that_begin_under_one_name_one_wins,
+            recordings::many_that_begin_and_finish_at_once_are_all_there,
+            recordings::begin_whose_caller_leaves_is_whole_or_absent,
+            recordings::second_recording_joins_a_call_as_it_is,
+            recordings::finished_recording_reads_back_as_written,
+            recordings::finish_of_a_complete_recording_changes_nothing,
+            recordings::finish_that_leaves_out_a_wrap_changes_nothing,
+            recordings::continued_upload_queues_the_shorter_object,
+            recordings::finish_after_the_end_queues_the_new_object,
+            recordings::object_is_stored_only_from_the_spool,
+            recordings::noted_object_that_is_dropped_is_queued,
+            recordings::abandoned_recording_leaves_only_its_object,
+            recordings::only_receiving_recordings_are_abandoned,
+            recordings::recording_of_another_tenant_is_none,
+            recordings::recording_is_found_by_any_of_its_name_tokens,
+            listing::pages_are_complete_and_without_duplicates,
+            listing::span_includes_its_start_and_not_its_end,
+            listing::gone_recordings_are_listed_only_when_asked_for,
+            listing::recordings_are_found_by_either_number,
+            listing::recordings_are_found_by_call_id_and_number,
+            listing::class_and_life_are_of_the_same_wrap,
+            listing::states_are_walked_ascending_by_id,
+            ending::deleted_recording_keeps_no_secret_and_queues_no_puncture,
+            ending::erased_recording_queues_a_puncture_of_every_path,
+            ending::deleted_recording_can_be_erased,
+            ending::ended_recording_does_not_end_again,
+            ending::name_is_free_after_the_end,
+            ending::call_ends_with_the_last_of_its_recordings,
+            ending::recording_ends_while_it_is_received,
+            expiry::first_generation_is_set_once,
+            expiry::mark_never_falls,
+            expiry::lease_is_held_by_one_and_ends_with_its_holder,
+            expiry::announcement_is_replaced_until_it_is_committed,
+            expiry::announced_floor_refuses_reads,
+            expiry::commit_is_idempotent_and_sets_the_mark,
+            expiry::young_row_is_guarded_until_it_is_erased,
+            expiry::young_recording_guards_its_call,
+            expiry::receipts_are_numbered_without_gaps,
+            expiry::run_is_finished_once,
+            shredding::run_that_is_not_committed_shreds_nothing,
+            shredding::shredding_resumes_after_every_wrap,
+            shredding::recording_lives_until_its_last_wrap_dies,
+            shredding::call_outlives_its_recording_until_its_last_wrap_dies,
+            shredding::recording_left_receiving_is_shredded,
+            shredding::erased_and_deleted_rows_stay_what_they_are_and_are_counted,
+            shredding::punctures_after_the_announcement_wait_for_the_next_run,
+            shredding::offboarded_tenant_is_shredded_and_no_other,
+            shredding::name_is_free_after_shredding,
+            shredding::run_is_told_by_tenant_class_and_recording,
+            house::swept_objects_are_forgotten,
+            house::beats_rise,
+            house::counts_follow_every_change,
+        }
+    };
+    ($backend:path; $($module:ident::$name:ident,)*) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            let backend = $backend();
+            crate::catalog::conformance::$module::$name(&backend).await;
+        })*
+    };
+}
+pub(crate) use conformance;

@@ -147,7 +147,7 @@ pub struct Recording {
     pub state: State,
     pub completeness: Completeness,
     pub received_at: Timestamp,
-    /// The last instant that changed it: begun, finished, deleted, erased or shredded.
+    /// The last instant that changed it: begun, finished, stored, deleted, erased or shredded.
     pub changed_at: Timestamp,
     /// Plaintext bytes; `None` while receiving.
     pub plain_len: Option<u64>,
@@ -201,6 +201,7 @@ pub struct Finished {
 #[derive(Clone, Debug, Default)]
 pub struct Listing {
     pub tenant: Option<TenantNumber>,
+    /// Recordings with a wrap of this class; with `alive_at`, one that ends after it.
     pub class: Option<Class>,
     /// `received_at` at or after.
     pub from: Option<Timestamp>,
@@ -211,7 +212,7 @@ pub struct Listing {
     /// Recordings with one of these tokens as A- or B-number.
     pub numbers: Option<Vec<[u8; 16]>>,
     pub call_ids: Option<Vec<[u8; 16]>>,
-    /// Only recordings with a wrap that ends after this instant, for listings of what is not gone.
+    /// Only recordings with an audio wrap that ends after this instant, for listings of what is not gone.
     pub alive_at: Option<Timestamp>,
     /// Where the page before ended.
     pub after: Option<(Timestamp, RecordingId)>,
@@ -362,6 +363,7 @@ pub trait Catalog: Send + Sync + 'static {
     async fn set_tenant(&self, number: TenantNumber, change: TenantChange) -> Result<Tenant>;
     /// Marks the tenant, revokes its tokens and queues the puncture of its key. Done before: changes nothing.
     async fn offboard_tenant(&self, number: TenantNumber, at: Timestamp) -> Result<()>;
+    /// `WrongState` for an offboarded tenant.
     async fn create_token(&self, token: TokenRow) -> Result<()>;
     async fn token(&self, hash: &TokenHash) -> Result<Option<(TokenRow, Tenant)>>;
     /// Ascending by creation, revoked ones too; of every tenant for `None`.
@@ -372,16 +374,19 @@ pub trait Catalog: Send + Sync + 'static {
     // Recordings.
 
     /// Writes the row in state `receiving`, with its wraps and its call. Refused with `NameTaken` while a recording of the
-    /// tenant with this name token is not gone, and with `PathTaken` when a wrap's path belongs to another.
+    /// tenant with this name token is not gone, with `PathTaken` when a wrap's path belongs to another, with `WrongState`
+    /// for an offboarded tenant. A call that the tenant has already is joined as it is: what comes with it is not written.
     async fn begin(&self, recording: NewRecording) -> Result<()>;
     /// From `receiving` (or from `spooled`/`stored` and partial, for a continued upload) to spooled or stored. When the
     /// object is another than before, the one before is queued for the sweep, and `next_object` is cleared.
     /// `WrongState` when it was deleted, erased or shredded meanwhile: the new object is then queued for the sweep.
+    /// `WrongState` without a trace when it is complete already, or when a wrap that is not nulled is left out.
     async fn finish(&self, finished: Finished) -> Result<()>;
     /// The spooled object has reached the object store. `WrongState` when it is not spooled any more, or the object is not
     /// the recording's.
     async fn stored(&self, id: RecordingId, object: ObjectId, at: Timestamp) -> Result<()>;
-    /// Notes the object of a continued upload, so that a crash leaves no orphan; `None` queues the noted one for the sweep.
+    /// Notes the object of a continued upload, so that a crash leaves no orphan; one that was noted before, and is another,
+    /// is queued for the sweep, also by `None`.
     async fn set_next_object(&self, id: RecordingId, object: Option<ObjectId>) -> Result<()>;
     /// Removes a row that is still `receiving`, of which nothing is kept; its object is queued for the sweep.
     async fn abandon(&self, id: RecordingId) -> Result<()>;
@@ -392,8 +397,9 @@ pub trait Catalog: Send + Sync + 'static {
     async fn list(&self, listing: Listing) -> Result<Vec<Recording>>;
     /// Ascending by id, those in this state after `after`; for recovery and verification.
     async fn in_state(&self, state: State, after: Option<RecordingId>, limit: u32) -> Result<Vec<Recording>>;
-    /// Ends a recording before its term; gives the row as it was. `WrongState` when it is gone already, but for an
-    /// erasure of a deleted one, which is carried out. `receiving` counts as alive.
+    /// Ends a recording before its term; gives the row as it was. `WrongState` when it is held, or gone already, but for
+    /// an erasure of a deleted one, which is carried out. `receiving` counts as alive. The call's data goes with the last
+    /// of its recordings.
     async fn end(&self, id: RecordingId, ending: Ending, at: Timestamp) -> Result<Recording>;
 
     // The ring and expiry.
@@ -415,7 +421,8 @@ pub trait Catalog: Send + Sync + 'static {
     /// Without a run: the catalog was restored from before the ring that was found. Never lowers anything.
     async fn catch_up(&self, generation: u64, floor: Epoch) -> Result<()>;
     /// TXN C, at most `limit` wraps a call: nulls what died in the run, marks rows shredded, queues their objects for the
-    /// sweep. Returns how many wraps it did; 0 when there is nothing left.
+    /// sweep. Returns how many wraps it did; 0 when there is nothing left. Held recordings and their calls stay as they
+    /// are. `WrongState` for a run that is not committed.
     async fn shred(&self, run: u64, limit: u32, at: Timestamp) -> Result<u64>;
     /// Tenants in which something died in the run, ascending.
     async fn run_tenants(&self, run: u64) -> Result<Vec<TenantNumber>>;
@@ -429,7 +436,8 @@ pub trait Catalog: Send + Sync + 'static {
         after: Option<RecordingId>,
         limit: u32,
     ) -> Result<Vec<(RecordingId, Option<[u8; 32]>)>>;
-    /// The end of TXN C: writes the receipts, marks the run's punctures done, and closes the run. Idempotent.
+    /// The end of TXN C: writes the receipts, marks the run's punctures done, and closes the run. Finished before: changes
+    /// nothing. `WrongState` for a run that is not committed, or a receipt that is not the tenant's next.
     async fn finish_run(&self, run: u64, receipts: Vec<ReceiptRow>) -> Result<()>;
     /// Ascending by number.
     async fn receipts(&self, tenant: TenantNumber) -> Result<Vec<ReceiptRow>>;

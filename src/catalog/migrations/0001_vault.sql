@@ -58,7 +58,7 @@ CREATE TABLE recording (
 CREATE UNIQUE INDEX recording_by_name ON recording (tenant, name_token) WHERE name_token IS NOT NULL;
 CREATE INDEX recording_by_time    ON recording (tenant, gone, received_at DESC, id DESC);
 CREATE INDEX recording_by_age     ON recording (gone, received_at DESC, id DESC);
-CREATE INDEX recording_unfinished ON recording (state, id) WHERE state IN (0, 1, 3);
+CREATE INDEX recording_unfinished ON recording (state, id, received_at) WHERE state IN (0, 1, 3);
 CREATE INDEX recording_by_a       ON recording (a_token) WHERE a_token IS NOT NULL;
 CREATE INDEX recording_by_b       ON recording (b_token) WHERE b_token IS NOT NULL;
 CREATE INDEX recording_by_call_id ON recording (call_token) WHERE call_token IS NOT NULL;

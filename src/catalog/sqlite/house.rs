@@ -80,11 +80,6 @@ fn oldest_spooled(db: &Connection) -> Result<Option<Timestamp>> {
 
 /// Wraps end in their epoch, so that the earliest end is in the first epoch that has one.
 fn next_expiry(db: &Connection) -> Result<Option<Timestamp>> {
-    let sql = "SELECT min(expires_at) FROM wrap WHERE run IS NULL
-               AND epoch = (SELECT min(epoch) FROM wrap WHERE run IS NULL)";
-    let second = first(db, sql, [], |row| match row.get::<_, Option<i64>>(0)? {
-        Some(second) => Timestamp::from_second(second).map(Some).map_err(|_| not_stored_by_us(0, "an instant")),
-        None => Ok(None),
-    })?;
-    Ok(second.flatten())
+    let sql = "SELECT expires_at FROM wrap WHERE run IS NULL ORDER BY epoch, expires_at LIMIT 1";
+    first(db, sql, [], |row| Timestamp::from_second(row.get(0)?).map_err(|_| not_stored_by_us(0, "an instant")))
 }

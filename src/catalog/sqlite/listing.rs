@@ -111,6 +111,9 @@ fn push_wrap(query: &mut Query, listing: &Listing) {
 
 /// Of several, the one that came last: the others' tokens are of earlier days.
 pub(super) fn by_name(db: &Connection, tenant: TenantNumber, tokens: &[[u8; 16]]) -> Result<Option<Recording>> {
+    if tokens.is_empty() {
+        return Ok(None);
+    }
     let query = name_query(tenant, tokens);
     let ids = all(db, &query.sql, params_from_iter(query.values), |row| take::<RecordingId>(row, 0))?;
     match ids.first() {

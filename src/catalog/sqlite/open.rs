@@ -32,8 +32,8 @@ const PRAGMAS: &[(&str, &str)] = &[
     ("foreign_keys", "1"),
     // Limit: 64 MiB; what a log that grew under a long read is cut to.
     ("journal_size_limit", "67108864"),
-    // Limit: 4,096 pages, 16 MiB; a checkpoint this rare writes a page that is changed often only once.
-    ("wal_autocheckpoint", "4096"),
+    // Limit: 8,192 pages, 32 MiB: a page that changes often is checkpointed once for many commits.
+    ("wal_autocheckpoint", "8192"),
     // Limit: 32 MiB of pages a connection; negative means KiB.
     ("cache_size", "-32768"),
 ];

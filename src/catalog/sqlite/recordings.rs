@@ -6,6 +6,7 @@ use super::errors::{is_taken, is_there, not_done};
 use super::rows::{all, execute, first, int, millis, not_stored_by_us, take, take_optional};
 use super::{house, tenants};
 use crate::catalog::{CallRow, CatalogError, Finished, NewRecording, Recording, Result, WrapRow};
+use crate::crypto::wrap::WRAP_LEN;
 use crate::model::ids::CallId;
 use crate::model::{Class, Completeness, ObjectId, RecordingId, State, SubjectId, TenantNumber, TimePath, Timestamp};
 
@@ -135,11 +136,7 @@ pub(super) fn finish(db: &Connection, finished: &Finished) -> Result<Result<()>>
 }
 
 /// Every wrap that still opens is bound to the row's new values: one that was left out would never open again.
-fn bind_again(
-    db: &Connection,
-    before: &Recording,
-    wraps: &[(Class, [u8; crate::crypto::wrap::WRAP_LEN])],
-) -> Result<()> {
+fn bind_again(db: &Connection, before: &Recording, wraps: &[(Class, [u8; WRAP_LEN])]) -> Result<()> {
     let is_known = |class: Class| before.wraps.iter().any(|wrap| wrap.class == class);
     if !wraps.iter().all(|(class, _)| is_known(*class)) {
         return Err(CatalogError::WrongState);
