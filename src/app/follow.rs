@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use super::Vault;
+use crate::catalog::{CatalogError, Lease};
 use crate::crypto::random::random;
-use crate::expire::replicas::BEAT_EVERY;
+use crate::expire::replicas::FOLLOW_EVERY;
 use crate::expire::{ExpireError, receipts::hex};
 
 /// Spooled recordings are sent again this often.
@@ -20,30 +22,20 @@ const AFTER_REFUSAL: Duration = Duration::from_secs(86_400);
 
 /// One server's background work; ends when it is dropped.
 pub struct Follower {
-    vault: Arc<Vault>,
-    replica: String,
-    tasks: Vec<tokio::task::JoinHandle<()>>,
+    tasks: Vec<JoinHandle<()>>,
+    _lease: Lease,
 }
 
 impl Follower {
-    pub fn start(vault: Arc<Vault>) -> Follower {
+    pub async fn start(vault: Arc<Vault>) -> Result<Follower, CatalogError> {
         let replica = hex(&random::<8>());
+        let lease = vault.catalog.enter_replica(&replica).await?;
         let mut tasks =
-            vec![tokio::spawn(follow_ring(vault.clone(), replica.clone())), tokio::spawn(forward_spool(vault.clone()))];
+            vec![tokio::spawn(follow_ring(vault.clone(), replica)), tokio::spawn(forward_spool(vault.clone()))];
         if let Some(every) = vault.config.expire_every {
-            tasks.push(tokio::spawn(expire_at_intervals(vault.clone(), every)));
+            tasks.push(tokio::spawn(expire_at_intervals(vault, every)));
         }
-        Follower { vault, replica, tasks }
-    }
-
-    /// Ends the work and takes the server off the list of replicas.
-    pub async fn stop(mut self) {
-        for task in self.tasks.drain(..) {
-            task.abort();
-        }
-        if let Err(error) = self.vault.catalog.forget_replica(&self.replica).await {
-            tracing::warn!(%error, "this replica stays on the list until the next expire run");
-        }
+        Ok(Follower { tasks, _lease: lease })
     }
 }
 
@@ -56,8 +48,9 @@ impl Drop for Follower {
 }
 
 async fn follow_ring(vault: Arc<Vault>, replica: String) {
-    let mut ticks = tokio::time::interval(BEAT_EVERY);
+    let mut ticks = tokio::time::interval(FOLLOW_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut told = 0;
     loop {
         ticks.tick().await;
         let followed = async {
@@ -65,7 +58,12 @@ async fn follow_ring(vault: Arc<Vault>, replica: String) {
             let now = vault.clock.now();
             vault.keyring.follow(mark.generation, now).await.map_err(|error| error.to_string())?;
             let generation = vault.keyring.view().map_or(0, |view| view.generation);
-            vault.catalog.beat(&replica, generation).await.map_err(|error| error.to_string())
+            if generation != told {
+                let set = vault.catalog.set_replica_generation(&replica, generation).await;
+                set.map_err(|error| error.to_string())?;
+                told = generation;
+            }
+            Ok::<_, String>(())
         };
         if let Err(error) = followed.await {
             tracing::error!(error, "the ring cannot be followed; what this server has in memory goes on");

@@ -47,7 +47,6 @@ macro_rules! conformance {
             recordings::continued_upload_queues_the_shorter_object,
             recordings::finish_after_the_end_queues_the_new_object,
             recordings::object_is_stored_only_from_the_spool,
-            recordings::noted_object_that_is_dropped_is_queued,
             recordings::abandoned_recording_leaves_only_its_object,
             recordings::only_receiving_recordings_are_abandoned,
             recordings::recording_of_another_tenant_is_none,
@@ -87,7 +86,7 @@ macro_rules! conformance {
             shredding::name_is_free_after_shredding,
             shredding::run_is_told_by_tenant_class_and_recording,
             house::swept_objects_are_forgotten,
-            house::beats_rise,
+            house::replicas_stand_on_the_list_while_they_live,
             house::counts_follow_every_change,
         }
     };

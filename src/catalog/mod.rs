@@ -157,8 +157,6 @@ pub struct Recording {
     pub sealed_len: Option<u64>,
     /// Digest of the object; `None` while receiving.
     pub digest: Option<[u8; 32]>,
-    /// The longer object that is being made while an upload is continued.
-    pub next_object: Option<ObjectId>,
     /// Sealed name and media type; `None` once it was nulled.
     pub label: Option<Vec<u8>>,
     /// Ascending by class.
@@ -326,8 +324,6 @@ pub struct ReceiptRow {
 pub struct Replica {
     pub id: String,
     pub generation: u64,
-    /// Rises while it lives; clocks are not compared.
-    pub beat: u64,
 }
 
 /// Counts for `status`.
@@ -346,7 +342,7 @@ pub struct Counts {
     pub next_expiry: Option<Timestamp>,
 }
 
-/// Held while an expire run works; ends when it is dropped or the process dies.
+/// Held while a run works or a server lives; ends when it is dropped or the process dies.
 pub type Lease = Box<dyn Send + Sync>;
 
 /// The verbs. See the module for what `Ok` and an error mean.
@@ -378,16 +374,13 @@ pub trait Catalog: Send + Sync + 'static {
     /// for an offboarded tenant. A call that the tenant has already is joined as it is: what comes with it is not written.
     async fn begin(&self, recording: NewRecording) -> Result<()>;
     /// From `receiving` (or from `spooled`/`stored` and partial, for a continued upload) to spooled or stored. When the
-    /// object is another than before, the one before is queued for the sweep, and `next_object` is cleared.
+    /// object is another than before, the one before is queued for the sweep.
     /// `WrongState` when it was deleted, erased or shredded meanwhile: the new object is then queued for the sweep.
     /// `WrongState` without a trace when it is complete already, or when a wrap that is not nulled is left out.
     async fn finish(&self, finished: Finished) -> Result<()>;
     /// The spooled object has reached the object store. `WrongState` when it is not spooled any more, or the object is not
     /// the recording's.
     async fn stored(&self, id: RecordingId, object: ObjectId, at: Timestamp) -> Result<()>;
-    /// Notes the object of a continued upload, so that a crash leaves no orphan; one that was noted before, and is another,
-    /// is queued for the sweep, also by `None`.
-    async fn set_next_object(&self, id: RecordingId, object: Option<ObjectId>) -> Result<()>;
     /// Removes a row that is still `receiving`, of which nothing is kept; its object is queued for the sweep.
     async fn abandon(&self, id: RecordingId) -> Result<()>;
     /// Gone ones too. With a tenant: `None` for another tenant's.
@@ -450,10 +443,12 @@ pub trait Catalog: Send + Sync + 'static {
 
     // Replicas.
 
-    /// Tells which generation a server has in memory; its beat rises.
-    async fn beat(&self, replica: &str, generation: u64) -> Result<()>;
+    /// Puts a server on the list. It stands there until the lease is dropped or its process dies, however it dies.
+    async fn enter_replica(&self, replica: &str) -> Result<Lease>;
+    /// Tells which generation a server has in memory.
+    async fn set_replica_generation(&self, replica: &str, generation: u64) -> Result<()>;
+    /// The servers that live, ascending by id; generation 0 before the first is told.
     async fn replicas(&self) -> Result<Vec<Replica>>;
-    async fn forget_replica(&self, replica: &str) -> Result<()>;
 
     // The house.
 

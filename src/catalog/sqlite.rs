@@ -17,6 +17,7 @@ mod errors;
 mod expiry;
 mod house;
 mod listing;
+mod locks;
 mod open;
 mod readers;
 mod recordings;
@@ -33,8 +34,8 @@ use rusqlite::Connection;
 use self::readers::Readers;
 use self::writer::Writer;
 use super::{
-    Announcement, Catalog, ClassCount, CommittedGeneration, Counts, Ending, Finished, GuardedRow, Lease, Listing,
-    NewRecording, NewTenant, QueuedPuncture, ReceiptRow, Recording, Replica, Result, RingMark, Run, Tenant,
+    Announcement, Catalog, CatalogError, ClassCount, CommittedGeneration, Counts, Ending, Finished, GuardedRow, Lease,
+    Listing, NewRecording, NewTenant, QueuedPuncture, ReceiptRow, Recording, Replica, Result, RingMark, Run, Tenant,
     TenantChange, TokenRow,
 };
 use crate::crypto::token::TokenHash;
@@ -77,6 +78,10 @@ impl Sqlite {
         self.writer.write(verb).await
     }
 
+    fn lives(&self, replica: &Replica) -> bool {
+        locks::is_held(&self.path, &replica_lock(&replica.id))
+    }
+
     async fn read<T, F>(&self, verb: F) -> Result<T>
     where
         T: Send + 'static,
@@ -84,6 +89,12 @@ impl Sqlite {
     {
         self.readers.read(verb).await
     }
+}
+
+const EXPIRE_LOCK: &str = "expire-lock";
+
+fn replica_lock(replica: &str) -> String {
+    format!("replica-{replica}")
 }
 
 #[async_trait]
@@ -143,10 +154,6 @@ impl Catalog for Sqlite {
         self.write(move |db| recordings::stored(db, id, object, at)).await
     }
 
-    async fn set_next_object(&self, id: RecordingId, object: Option<ObjectId>) -> Result<()> {
-        self.write(move |db| recordings::set_next_object(db, id, object)).await
-    }
-
     async fn abandon(&self, id: RecordingId) -> Result<()> {
         self.write(move |db| ending::abandon(db, id)).await
     }
@@ -181,7 +188,7 @@ impl Catalog for Sqlite {
     }
 
     async fn lease_expiry(&self) -> Result<Option<Lease>> {
-        open::lease(&self.path)
+        Ok(locks::take(&self.path, EXPIRE_LOCK)?.map(|lock| Box::new(lock) as Lease))
     }
 
     async fn punctures(&self) -> Result<Vec<QueuedPuncture>> {
@@ -247,18 +254,24 @@ impl Catalog for Sqlite {
         self.write(move |db| house::swept(db, &objects)).await
     }
 
-    async fn beat(&self, replica: &str, generation: u64) -> Result<()> {
+    async fn enter_replica(&self, replica: &str) -> Result<Lease> {
+        let lock = locks::take(&self.path, &replica_lock(replica))?.ok_or(CatalogError::WrongState)?;
+        for dead in self.read(house::replicas).await?.into_iter().filter(|replica| !self.lives(replica)) {
+            self.write(move |db| house::forget_replica(db, &dead.id)).await?;
+        }
+        self.set_replica_generation(replica, 0).await?;
+        Ok(Box::new(lock))
+    }
+
+    async fn set_replica_generation(&self, replica: &str, generation: u64) -> Result<()> {
         let replica = replica.to_owned();
-        self.write(move |db| house::beat(db, &replica, generation)).await
+        self.write(move |db| house::set_replica_generation(db, &replica, generation)).await
     }
 
     async fn replicas(&self) -> Result<Vec<Replica>> {
-        self.read(house::replicas).await
-    }
-
-    async fn forget_replica(&self, replica: &str) -> Result<()> {
-        let replica = replica.to_owned();
-        self.write(move |db| house::forget_replica(db, &replica)).await
+        let mut replicas = self.read(house::replicas).await?;
+        replicas.retain(|replica| self.lives(replica));
+        Ok(replicas)
     }
 
     async fn counts(&self) -> Result<Counts> {

@@ -70,7 +70,7 @@ impl Server {
             limits,
         });
         start_metrics(&vault.config, face.clone()).await?;
-        let follower = Follower::start(vault.clone());
+        let follower = Follower::start(vault.clone()).await?;
         Ok(Server { vault, listener, address, face, follower })
     }
 
@@ -85,7 +85,7 @@ impl Server {
     pub async fn serve(self, stop: impl Future<Output = ()>) {
         tracing::info!(address = %self.address, "serving");
         serve(self.listener, self.face, stop).await;
-        self.follower.stop().await;
+        drop(self.follower);
         tracing::info!("stopped");
     }
 }

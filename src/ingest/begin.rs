@@ -143,7 +143,6 @@ fn as_row(recording: &NewRecording) -> Recording {
         object: recording.object,
         sealed_len: None,
         digest: None,
-        next_object: None,
         label: Some(recording.label.clone()),
         wraps: recording.wraps.clone(),
         call: recording.call.clone(),

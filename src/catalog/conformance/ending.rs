@@ -26,19 +26,17 @@ pub async fn deleted_recording_keeps_no_secret_and_queues_no_puncture(backend: &
     let (catalog, tenant) = inhabited(backend).await;
     let new = with_call(tenant);
     keep(&catalog, &new).await;
-    let next = object();
-    catalog.set_next_object(new.id, Some(next)).await.expect("it is alive");
     let before = found(&catalog, new.id).await;
 
     assert_eq!(catalog.end(new.id, Ending::Delete, at(50)).await.expect("it is alive"), before);
 
     let after = found(&catalog, new.id).await;
-    assert_eq!((after.state, after.changed_at, after.label, after.next_object), (State::Deleted, at(50), None, None));
+    assert_eq!((after.state, after.changed_at, after.label), (State::Deleted, at(50), None));
     assert!(after.wraps.iter().all(|wrap| wrap.sealed.is_none()) && after.wraps.len() == 2);
     let call = after.call.expect("the row stays");
     assert!(call.blob.is_none() && call.wraps.iter().all(|wrap| wrap.sealed.is_none()));
     assert_eq!(after.digest, before.digest);
-    assert_eq!(to_sweep(&catalog).await, sorted([new.object, next]));
+    assert_eq!(to_sweep(&catalog).await, [new.object]);
     assert!(targets(&catalog).await.is_empty());
     let a_number = new.tokens.a_number.into_iter().collect();
     let by_number = crate::catalog::Listing {

@@ -21,22 +21,25 @@ pub async fn swept_objects_are_forgotten(backend: &impl Backend) {
     catalog.swept(&[]).await.expect("nothing is nothing");
 }
 
-pub async fn beats_rise(backend: &impl Backend) {
+pub async fn replicas_stand_on_the_list_while_they_live(backend: &impl Backend) {
     let catalog = backend.open();
-    catalog.beat("vault-0", 3).await.expect("it answers");
-    catalog.beat("vault-1", 3).await.expect("it answers");
-    let first = catalog.replicas().await.expect("it answers");
+    let first = catalog.enter_replica("vault-0").await.expect("nobody has the name");
+    let second = catalog.enter_replica("vault-1").await.expect("nobody has the name");
+    catalog.set_replica_generation("vault-0", 4).await.expect("it answers");
 
-    catalog.beat("vault-0", 4).await.expect("it answers");
+    let listed = |replicas: Vec<crate::catalog::Replica>| {
+        replicas.into_iter().map(|replica| (replica.id, replica.generation)).collect::<Vec<_>>()
+    };
+    let both = listed(backend.open().replicas().await.expect("it answers"));
+    assert_eq!(both, [("vault-0".to_owned(), 4), ("vault-1".to_owned(), 0)]);
+    assert_refused!(catalog.enter_replica("vault-1").await, WrongState);
 
-    let second = catalog.replicas().await.expect("it answers");
-    assert_eq!((first.len(), second.len()), (2, 2));
-    assert_eq!((second[0].id.as_str(), second[0].generation), ("vault-0", 4));
-    assert!(second[0].beat > first[0].beat);
-    assert_eq!(second[1], first[1]);
-    catalog.forget_replica("vault-0").await.expect("it answers");
-    catalog.forget_replica("vault-0").await.expect("forgotten before changes nothing");
-    assert_eq!(catalog.replicas().await.expect("it answers"), second[1..]);
+    drop(first);
+
+    assert_eq!(listed(catalog.replicas().await.expect("it answers")), [("vault-1".to_owned(), 0)]);
+    drop(second);
+    assert!(catalog.replicas().await.expect("it answers").is_empty());
+    drop(catalog.enter_replica("vault-1").await.expect("the name is free again"));
 }
 
 pub async fn counts_follow_every_change(backend: &impl Backend) {

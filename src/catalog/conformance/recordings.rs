@@ -20,7 +20,7 @@ pub async fn begun_recording_reads_back_as_written(backend: &impl Backend) {
     assert_eq!((found.id, found.tenant, found.object), (new.id, tenant, new.object));
     assert_eq!((found.state, found.completeness), (State::Receiving, Completeness::Receiving));
     assert_eq!((found.received_at, found.changed_at), (at(0), at(0)));
-    assert_eq!((found.plain_len, found.sealed_len, found.digest, found.next_object), (None, None, None, None));
+    assert_eq!((found.plain_len, found.sealed_len, found.digest), (None, None, None));
     assert_eq!((found.label, found.wraps, found.call), (Some(new.label), new.wraps, new.call));
 }
 
@@ -209,8 +209,6 @@ pub async fn continued_upload_queues_the_shorter_object(backend: &impl Backend) 
     catalog.begin(new.clone()).await.expect("the row is new");
     catalog.finish(finished(&new, State::Stored, Completeness::Partial)).await.expect("it is being received");
     let longer = object();
-    catalog.set_next_object(new.id, Some(longer)).await.expect("it is partial");
-    assert_eq!(found(&catalog, new.id).await.next_object, Some(longer));
 
     let mut continued = finished(&new, State::Spooled, Completeness::Complete);
     continued.object = longer;
@@ -218,7 +216,7 @@ pub async fn continued_upload_queues_the_shorter_object(backend: &impl Backend) 
     catalog.finish(continued).await.expect("a partial recording may be continued");
 
     let found = found(&catalog, new.id).await;
-    assert_eq!((found.object, found.next_object, found.plain_len), (longer, None, Some(2_000)));
+    assert_eq!((found.object, found.plain_len), (longer, Some(2_000)));
     assert_eq!((found.state, found.completeness), (State::Spooled, Completeness::Complete));
     assert_eq!(to_sweep(&catalog).await, [new.object]);
 }
@@ -253,27 +251,6 @@ pub async fn object_is_stored_only_from_the_spool(backend: &impl Backend) {
 
     let found = found(&catalog, new.id).await;
     assert_eq!((found.state, found.changed_at), (State::Stored, at(99)));
-}
-
-pub async fn noted_object_that_is_dropped_is_queued(backend: &impl Backend) {
-    let (catalog, tenant) = inhabited(backend).await;
-    let new = recording(tenant, at(0));
-    catalog.begin(new.clone()).await.expect("the row is new");
-    catalog.finish(finished(&new, State::Stored, Completeness::Partial)).await.expect("it is being received");
-    let [first, second] = [object(), object()];
-
-    catalog.set_next_object(new.id, Some(first)).await.expect("it is partial");
-    catalog.set_next_object(new.id, Some(first)).await.expect("noting it again changes nothing");
-    assert!(to_sweep(&catalog).await.is_empty());
-    catalog.set_next_object(new.id, Some(second)).await.expect("another attempt");
-    assert_eq!(to_sweep(&catalog).await, [first]);
-    catalog.set_next_object(new.id, None).await.expect("the attempt is given up");
-
-    assert_eq!(to_sweep(&catalog).await, sorted([first, second]));
-    assert_eq!(found(&catalog, new.id).await.next_object, None);
-    assert_refused!(catalog.set_next_object(recording(tenant, at(0)).id, None).await, NotFound);
-    catalog.end(new.id, Ending::Delete, at(5)).await.expect("it is alive");
-    assert_refused!(catalog.set_next_object(new.id, Some(object())).await, WrongState);
 }
 
 pub async fn abandoned_recording_leaves_only_its_object(backend: &impl Backend) {

@@ -44,7 +44,6 @@ CREATE TABLE recording (
     object          BLOB    NOT NULL,                  -- the object's random name; bound into the wraps
     sealed_len      INTEGER,                           -- bytes of the object
     digest          BLOB,                              -- SHA-256 over the object's header and tags; goes into the receipt
-    next_object     BLOB,                              -- the longer object of an upload that is being continued
     name_token      BLOB,                              -- HMAC of the sender's name for it; NULL: nameless, or gone
     a_token         BLOB,                              -- HMACs for the search by number and by call id, under keys that die
     b_token         BLOB,                              -- on the day on which the recording ends; NULL once it is gone
@@ -159,6 +158,5 @@ CREATE TABLE sweep (
 
 CREATE TABLE replica (
     id              TEXT    NOT NULL PRIMARY KEY,
-    generation      INTEGER NOT NULL,                  -- the ring it has in memory
-    beat            INTEGER NOT NULL                   -- rises while it lives
+    generation      INTEGER NOT NULL                   -- the ring it has in memory; whether it lives, its lock tells
 ) STRICT, WITHOUT ROWID;

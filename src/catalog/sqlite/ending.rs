@@ -14,9 +14,7 @@ pub(super) fn abandon(db: &Connection, id: RecordingId) -> Result<()> {
     }
     execute(db, "DELETE FROM recording WHERE id = ?1", [id.as_bytes()])?;
     execute(db, "DELETE FROM wrap WHERE subject = ?1", [id.as_bytes()])?;
-    for object in [Some(before.object), before.next_object].into_iter().flatten() {
-        house::to_sweep(db, object)?;
-    }
+    house::to_sweep(db, before.object)?;
     let Some(call) = before.call else { return Ok(()) };
     let is_shared = first(db, "SELECT 1 FROM recording WHERE call = ?1 LIMIT 1", [call.id.as_bytes()], |_| Ok(()))?;
     if is_shared.is_none() {
@@ -54,15 +52,13 @@ fn forget(db: &Connection, before: &Recording, ending: Ending, at: Timestamp) ->
     };
     execute(
         db,
-        "UPDATE recording SET state = ?2, gone = 1, changed_at = ?3, next_object = NULL, name_token = NULL,
+        "UPDATE recording SET state = ?2, gone = 1, changed_at = ?3, name_token = NULL,
              a_token = NULL, b_token = NULL, call_token = NULL, label = NULL
          WHERE id = ?1",
         params![before.id.as_bytes(), state as u8, millis(at)],
     )?;
     null_wraps(db, before.id.into())?;
-    for object in [Some(before.object), before.next_object].into_iter().flatten() {
-        house::to_sweep(db, object)?;
-    }
+    house::to_sweep(db, before.object)?;
     Ok(())
 }
 

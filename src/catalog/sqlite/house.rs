@@ -25,19 +25,19 @@ pub(super) fn swept(db: &Connection, objects: &[ObjectId]) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn beat(db: &Connection, replica: &str, generation: u64) -> Result<()> {
+pub(super) fn set_replica_generation(db: &Connection, replica: &str, generation: u64) -> Result<()> {
     execute(
         db,
-        "INSERT INTO replica (id, generation, beat) VALUES (?1, ?2, 1)
-         ON CONFLICT (id) DO UPDATE SET generation = excluded.generation, beat = beat + 1",
+        "INSERT INTO replica (id, generation) VALUES (?1, ?2)
+         ON CONFLICT (id) DO UPDATE SET generation = excluded.generation",
         params![replica, int(generation)],
     )?;
     Ok(())
 }
 
 pub(super) fn replicas(db: &Connection) -> Result<Vec<Replica>> {
-    all(db, "SELECT id, generation, beat FROM replica ORDER BY id", [], |row| {
-        Ok(Replica { id: row.get(0)?, generation: take(row, 1)?, beat: take(row, 2)? })
+    all(db, "SELECT id, generation FROM replica ORDER BY id", [], |row| {
+        Ok(Replica { id: row.get(0)?, generation: take(row, 1)? })
     })
 }
 

@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
-use rustix::fs::{FlockOperation, flock};
 use thiserror::Error;
 
 use super::errors::not_done;
-use crate::catalog::{CatalogError, Lease, Result};
+use crate::catalog::{CatalogError, Result};
 
 /// Each brings the schema from its place in the list to the next number, in one transaction.
 const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_vault.sql")];
@@ -134,22 +133,7 @@ fn migrate(db: &mut Connection) -> Result<()> {
     }
 }
 
-/// An advisory lock on a file beside the catalog: the kernel takes it back when the process ends, however it does. The
-/// file is never removed, so that all who ask lock the same one.
-pub(super) fn lease(path: &Path) -> Result<Option<Lease>> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".expire-lock");
-    let path = PathBuf::from(name);
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let file = file.map_err(|source| refused_file(&path, source))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(Box::new(file))),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-        Err(errno) => Err(refused_file(&path, errno.into())),
-    }
-}
-
-fn refused_file(path: &Path, source: io::Error) -> CatalogError {
+pub(super) fn refused_file(path: &Path, source: io::Error) -> CatalogError {
     let is_full = source.kind() == io::ErrorKind::StorageFull;
     let error = OpenError::File { path: path.to_owned(), source };
     if is_full { CatalogError::Full(Box::new(error)) } else { refused(error) }

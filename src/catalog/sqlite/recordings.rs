@@ -12,7 +12,7 @@ use crate::model::{Class, Completeness, ObjectId, RecordingId, State, SubjectId,
 
 /// What [`head`] reads, from a table named `r`.
 pub(super) const HEAD: &str = "r.id, r.tenant, r.state, r.completeness, r.received_at, r.changed_at, r.plain_len, \
-                               r.object, r.sealed_len, r.digest, r.next_object, r.label, r.call";
+                               r.object, r.sealed_len, r.digest, r.label, r.call";
 
 pub(super) fn begin(db: &Connection, new: &NewRecording) -> Result<()> {
     tenants::must_live(db, new.tenant)?;
@@ -111,15 +111,13 @@ pub(super) fn finish(db: &Connection, finished: &Finished) -> Result<Result<()>>
         return Err(CatalogError::WrongState);
     }
     bind_again(db, &before, &finished.wraps)?;
-    for object in [Some(before.object), before.next_object].into_iter().flatten() {
-        if object != finished.object {
-            house::to_sweep(db, object)?;
-        }
+    if before.object != finished.object {
+        house::to_sweep(db, before.object)?;
     }
     execute(
         db,
         "UPDATE recording SET state = ?2, completeness = ?3, changed_at = ?4, plain_len = ?5, object = ?6,
-             sealed_len = ?7, digest = ?8, next_object = NULL
+             sealed_len = ?7, digest = ?8
          WHERE id = ?1",
         params![
             finished.id.as_bytes(),
@@ -166,27 +164,6 @@ pub(super) fn stored(db: &Connection, id: RecordingId, object: ObjectId, at: Tim
     Err(if is_there { CatalogError::WrongState } else { CatalogError::NotFound })
 }
 
-pub(super) fn set_next_object(db: &Connection, id: RecordingId, object: Option<ObjectId>) -> Result<()> {
-    let sql = "SELECT gone, next_object FROM recording WHERE id = ?1";
-    let row = first(db, sql, [id.as_bytes()], |row| Ok((row.get::<_, bool>(0)?, take_optional::<ObjectId>(row, 1)?)))?;
-    let (is_gone, noted) = row.ok_or(CatalogError::NotFound)?;
-    if is_gone && object.is_some() {
-        return Err(CatalogError::WrongState);
-    }
-    if noted == object {
-        return Ok(());
-    }
-    if let Some(noted) = noted {
-        house::to_sweep(db, noted)?;
-    }
-    execute(
-        db,
-        "UPDATE recording SET next_object = ?2 WHERE id = ?1",
-        params![id.as_bytes(), object.map(|object| object.0)],
-    )?;
-    Ok(())
-}
-
 pub(super) fn find(db: &Connection, tenant: Option<TenantNumber>, id: RecordingId) -> Result<Option<Recording>> {
     let found = first(db, &format!("SELECT {HEAD} FROM recording r WHERE r.id = ?1"), [id.as_bytes()], head)?;
     let found = found.filter(|head| tenant.is_none_or(|tenant| tenant == head.recording.tenant));
@@ -211,12 +188,11 @@ pub(super) fn head(row: &Row) -> rusqlite::Result<Head> {
         object: take(row, 7)?,
         sealed_len: take_optional(row, 8)?,
         digest: row.get(9)?,
-        next_object: take_optional(row, 10)?,
-        label: row.get(11)?,
+        label: row.get(10)?,
         wraps: Vec::new(),
         call: None,
     };
-    Ok(Head { recording, call: take_optional(row, 12)? })
+    Ok(Head { recording, call: take_optional(row, 11)? })
 }
 
 pub(super) fn whole(db: &Connection, head: Head) -> Result<Recording> {

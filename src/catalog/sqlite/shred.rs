@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, Row, params};
 
-use super::rows::{all, execute, first, int, millis, take, take_optional};
+use super::rows::{all, execute, first, int, millis, take};
 use super::{expiry, house};
 use crate::catalog::{CatalogError, Puncture, QueuedPuncture, Result};
 use crate::model::{Class, ObjectId, State, SubjectId, TenantNumber, TimePath, Timestamp};
@@ -138,15 +138,11 @@ impl Shredder<'_> {
 
     /// With its last audio wrap a recording loses all that could be searched or read, and its object.
     fn close_recording(&self, subject: SubjectId) -> Result<()> {
-        let sql = "SELECT gone, object, next_object FROM recording WHERE id = ?1 AND run IS NULL
+        let sql = "SELECT gone, object FROM recording WHERE id = ?1 AND run IS NULL
                    AND NOT EXISTS (SELECT 1 FROM wrap WHERE subject = ?1 AND run IS NULL)";
-        let last = first(self.db, sql, [subject.0], |row| {
-            Ok((row.get::<_, bool>(0)?, take::<ObjectId>(row, 1)?, take_optional::<ObjectId>(row, 2)?))
-        })?;
-        let Some((is_gone, object, next_object)) = last else { return Ok(()) };
-        for object in [Some(object), next_object].into_iter().flatten() {
-            house::to_sweep(self.db, object)?;
-        }
+        let last = first(self.db, sql, [subject.0], |row| Ok((row.get::<_, bool>(0)?, take::<ObjectId>(row, 1)?)))?;
+        let Some((is_gone, object)) = last else { return Ok(()) };
+        house::to_sweep(self.db, object)?;
         if !is_gone {
             execute(
                 self.db,
@@ -156,7 +152,7 @@ impl Shredder<'_> {
         }
         execute(
             self.db,
-            "UPDATE recording SET run = ?2, next_object = NULL, name_token = NULL, a_token = NULL, b_token = NULL,
+            "UPDATE recording SET run = ?2, name_token = NULL, a_token = NULL, b_token = NULL,
                  call_token = NULL, label = NULL
              WHERE id = ?1",
             params![subject.0, int(self.run)],

@@ -191,7 +191,7 @@ async fn verb_that_panics_leaves_nothing_and_the_writer_goes_on() {
         .await;
 
     assert!(matches!(panicked, Err(CatalogError::Unavailable(_))));
-    catalog.beat("vault-0", 1).await.expect("the writer goes on");
+    catalog.set_replica_generation("vault-0", 1).await.expect("the writer goes on");
     assert!(catalog.objects_to_sweep(9).await.expect("it answers").is_empty());
 }
 
@@ -199,12 +199,12 @@ async fn verb_that_panics_leaves_nothing_and_the_writer_goes_on() {
 async fn writes_of_another_process_are_seen() {
     let folder = InFolder::empty();
     let catalog = folder.open();
-    catalog.beat("vault-0", 1).await.expect("it answers");
+    let _lease = catalog.enter_replica("vault-0").await.expect("nobody has the name");
 
     folder.raw().execute("UPDATE replica SET generation = 9", []).expect("nobody else writes");
 
     assert_eq!(catalog.replicas().await.expect("it answers")[0].generation, 9);
-    catalog.beat("vault-1", 1).await.expect("the lock is free again");
+    catalog.set_replica_generation("vault-1", 1).await.expect("the lock is free again");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -216,7 +216,7 @@ async fn write_waits_for_another_process() {
 
     let waiting = tokio::spawn({
         let catalog = catalog.clone();
-        async move { catalog.beat("vault-0", 1).await }
+        async move { catalog.set_replica_generation("vault-0", 1).await }
     });
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     assert!(!waiting.is_finished());
