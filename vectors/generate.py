@@ -363,8 +363,7 @@ def key_vectors():
              "recording": recording.hex(), "key": key.hex(), "base_nonce": base.hex(), "commitment": commitment.hex()}
         ],
         "receipt_keys": [
-            {"name": "a_master_key", "master": master.hex(), "seed": seed.hex(), "public_key": public.hex(),
-             "check": hashlib.sha256(RECEIPT + seed).digest()[:8].hex()}
+            {"name": "a_master_key", "master": master.hex(), "seed": seed.hex(), "public_key": public.hex()}
         ],
     }
 

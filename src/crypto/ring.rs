@@ -9,11 +9,11 @@
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use super::CryptoError;
 use super::keys::{GenerationSecret, KEY_LEN, Leaf, MasterKey, TenantKey};
 use super::random::random;
 use super::tree::Tree;
 use super::wrap::{open, seal};
-use super::{CryptoError, labels};
 use crate::model::epoch::TAG_BITS;
 use crate::model::{Epoch, TenantNumber, TimePath, TreeId};
 
@@ -288,13 +288,6 @@ pub fn read_generation(file: &[u8]) -> Result<(u64, GenerationSecret), CryptoErr
     secret.copy_from_slice(&file[16..]);
     let generation = u64::from_be_bytes(file[8..16].try_into().expect("8 bytes"));
     Ok((generation, GenerationSecret::take(&mut secret)))
-}
-
-/// A key check for the master key, safe to store beside anything: tells a wrong key from a damaged ring.
-pub fn master_key_check(master: &MasterKey) -> [u8; 8] {
-    let seed = master.signing_seed();
-    let digest = Sha256::new().chain_update(labels::RECEIPT).chain_update(seed.expose()).finalize();
-    digest[..8].try_into().expect("8 bytes")
 }
 
 #[cfg(test)]

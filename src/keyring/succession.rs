@@ -39,10 +39,15 @@ pub enum Destroyed {
 }
 
 impl Keyring {
-    /// Makes the first generation. Refused where any ring file exists, whether it opens or not.
+    /// Makes the first generation. Refused where any ring file exists, whether it opens or not; but a first one that a crash
+    /// left half-written, and which therefore never held anything, is written again.
     pub async fn create_first(&self, now: Timestamp) -> Result<Present, KeyringError> {
-        if let Some(found) = self.rings.list_all().await?.last() {
-            return Err(KeyringError::RingExists(*found));
+        match self.rings.list_all().await?.last() {
+            None => {}
+            Some(1) if self.rings.read_any(1).await.iter().all(|file| RingHead::read(file).is_err()) => {
+                self.rings.destroy_all(1).await?;
+            }
+            Some(found) => return Err(KeyringError::RingExists(*found)),
         }
         let ring = Ring::genesis(Epoch::floor_at(now), unix_seconds(now));
         let successor = self.write(ring, 1, now).await?;

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::crypto::keys::KEY_LEN;
-use crate::model::{Completeness, ObjectId, SubjectId};
+use crate::model::{Class, Completeness, ObjectId, SubjectId};
 
 const TENANT: TenantNumber = TenantNumber(7);
 
@@ -37,8 +37,6 @@ fn wrapped(keyring: &Keyring, expires_at: Timestamp) -> (KekScope, [u8; WRAP_LEN
     let sealed = keyring.wrap(&scope, &DataKey::random(), &binding(expires_at)).expect("a living path");
     (scope, sealed)
 }
-
-use crate::model::Class;
 
 #[tokio::test]
 async fn an_advance_kills_what_has_ended_and_nothing_else() {
@@ -158,6 +156,16 @@ async fn a_file_is_created_once_and_destroyed_without_a_trace_of_its_name() {
     store.destroy("ring.1").await.expect("it is there");
     store.destroy("ring.1").await.expect("being gone already is no error");
     assert_eq!(store.names().await.expect("it answers"), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_first_ring_that_a_crash_left_half_written_is_written_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let keyring = keyring(&[&dir.path().join("k")], &[&dir.path().join("g")]);
+    std::fs::write(dir.path().join("k/ring.1"), b"CVK1").expect("written");
+    std::fs::write(dir.path().join("g/generation.1"), b"").expect("written");
+
+    assert_eq!(keyring.create_first(now()).await.expect("it never held anything").generation, 1);
 }
 
 /// A mirror that gives back what was not written.

@@ -205,12 +205,11 @@ impl Opened {
 
 impl Source {
     async fn read(&self, start: u64, len: u64) -> Result<BytesMut, ReadError> {
-        if let Some(spool) = &self.spool {
-            match self.read_spool(spool.clone(), start, len as usize).await? {
-                Some(bytes) => return Ok(bytes),
-                // It was sent on while it was read: the store has it.
-                None => {}
-            }
+        // Not in the spool any more: it was sent on while it was read, and the store has it.
+        if let Some(spool) = &self.spool
+            && let Some(bytes) = self.read_spool(spool.clone(), start, len as usize).await?
+        {
+            return Ok(bytes);
         }
         let read = self.store.read(self.name.object, start..start + len, self.sealed_len).await;
         // The answer is ours alone: it is opened in place, without a copy.

@@ -85,11 +85,6 @@ impl Store {
         s3::upload(&*self.objects, &self.spell(parcel.object), file, parcel.sealed_len).await
     }
 
-    /// Takes a small object from memory.
-    pub async fn put_bytes(&self, object: ObjectId, bytes: Bytes) -> Result<()> {
-        self.objects.put(&self.spell(object), bytes.into()).await.map(|_| ()).map_err(not_done)
-    }
-
     /// Exactly these bytes of an object that must be `sealed_len` long; another length is told from an outage.
     pub async fn read(&self, object: ObjectId, range: Range<u64>, sealed_len: u64) -> Result<Bytes> {
         let (location, asked) = (self.spell(object), range.end - range.start);
@@ -109,11 +104,6 @@ impl Store {
                 _ => Err(not_done(error)),
             },
         }
-    }
-
-    /// Bytes of the object as stored.
-    pub async fn sealed_len(&self, object: ObjectId) -> Result<u64> {
-        Ok(self.objects.head(&self.spell(object)).await.map_err(not_done)?.size)
     }
 
     /// Deletes in bulk; one that is not there counts as deleted. Returns those that are gone.

@@ -255,9 +255,3 @@ fn a_generation_file_reads_back_and_no_other_length_or_magic_is_taken() {
         assert!(read_generation(&*edited).is_err(), "byte {position}");
     }
 }
-
-#[test]
-fn the_check_of_a_master_key_tells_it_from_another() {
-    assert_eq!(master_key_check(&master(1)), master_key_check(&master(1)));
-    assert_ne!(master_key_check(&master(1)), master_key_check(&master(2)));
-}
