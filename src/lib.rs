@@ -76,6 +76,10 @@
 pub mod app;
 pub mod catalog;
 pub mod cli;
+#[allow(
+    rustdoc::invalid_html_tags,
+    reason = "the help texts of settings are doc comments, and clap prints them as they are"
+)]
 pub mod config;
 pub mod crypto;
 pub mod expire;
