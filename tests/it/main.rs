@@ -1,4 +1,5 @@
 //! One integration binary. One module per promise; each module's first line says what belongs there.
 
 mod support;
+mod tidy;
 mod walkthrough;
