@@ -195,10 +195,9 @@ impl Server {
             connection.write_all(&piece[..count]).expect("sent");
             left -= count;
         }
-        let (head, body) = answer(connection);
+        let (head, _) = answer(connection);
         assert!(head.starts_with("HTTP/1.1 201"), "{head}");
         let location = head.lines().find_map(|line| line.strip_prefix("location: ")).map(str::to_owned);
-        drop(body);
         location.map_or_else(|| format!("/v1/recordings/{name}"), |location| format!("{location}/audio"))
     }
 

@@ -9,8 +9,9 @@ use tokio::time::MissedTickBehavior;
 use super::Vault;
 use crate::catalog::{CatalogError, Lease};
 use crate::crypto::random::random;
+use crate::expire::ExpireError;
 use crate::expire::replicas::FOLLOW_EVERY;
-use crate::expire::{ExpireError, receipts::hex};
+use crate::model::text::hex;
 
 /// Spooled recordings are sent again this often.
 const FORWARD_EVERY: Duration = Duration::from_secs(5);

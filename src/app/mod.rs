@@ -87,6 +87,14 @@ pub async fn init(config: &Config) -> Result<Initialised, AppError> {
     Spool::open(&config.spool_dir, config.spool)?;
     let keyring = open_keyring(config, config.read_master_key()?, FileKeyStore::create)?;
     let (present, ring_made) = match keyring.find(mark.generation).await {
+        // Tenants would get numbers again whose keys may be destroyed.
+        Ok(present) if mark.generation == 0 && present.generation > 1 => {
+            return Err(AppError::Refused(format!(
+                "the key store holds ring.{} of a vault whose catalog is missing: put the catalog back from its backup, or \
+                 give an empty key_store and generation_store for a new vault",
+                present.generation
+            )));
+        }
         Ok(present) => (present, false),
         Err(KeyringError::NoRing { .. }) if mark.generation == 0 => (first_ring(&keyring, clock.now()).await?, true),
         Err(error) => return Err(error.into()),

@@ -164,6 +164,27 @@ pub struct Recording {
     pub call: Option<CallRow>,
 }
 
+impl Recording {
+    /// The row as [`Catalog::finish`] leaves it.
+    pub fn finished(mut self, finished: Finished) -> Recording {
+        for (class, sealed) in finished.wraps {
+            for wrap in self.wraps.iter_mut().filter(|wrap| wrap.class == class) {
+                wrap.sealed = Some(sealed);
+            }
+        }
+        Recording {
+            state: finished.state,
+            completeness: finished.completeness,
+            changed_at: finished.changed_at,
+            plain_len: Some(finished.plain_len),
+            object: finished.object,
+            sealed_len: Some(finished.sealed_len),
+            digest: Some(finished.digest),
+            ..self
+        }
+    }
+}
+
 /// Everything that is known before the first byte of a body is accepted.
 #[derive(Clone, Debug)]
 pub struct NewRecording {

@@ -82,6 +82,14 @@ impl Sqlite {
         locks::is_held(&self.path, &replica_lock(&replica.id))
     }
 
+    async fn look_up<T, F>(&self, verb: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T> + Send + 'static,
+    {
+        self.readers.look_up(verb).await
+    }
+
     async fn read<T, F>(&self, verb: F) -> Result<T>
     where
         T: Send + 'static,
@@ -105,11 +113,11 @@ impl Catalog for Sqlite {
 
     async fn tenant(&self, slug: &Slug) -> Result<Option<Tenant>> {
         let slug = slug.clone();
-        self.read(move |db| tenants::by_slug(db, &slug)).await
+        self.look_up(move |db| tenants::by_slug(db, &slug)).await
     }
 
     async fn tenant_by_number(&self, number: TenantNumber) -> Result<Option<Tenant>> {
-        self.read(move |db| tenants::by_number(db, number)).await
+        self.look_up(move |db| tenants::by_number(db, number)).await
     }
 
     async fn tenants(&self) -> Result<Vec<Tenant>> {
@@ -130,7 +138,7 @@ impl Catalog for Sqlite {
 
     async fn token(&self, hash: &TokenHash) -> Result<Option<(TokenRow, Tenant)>> {
         let hash = hash.clone();
-        self.read(move |db| tenants::token(db, &hash)).await
+        self.look_up(move |db| tenants::token(db, &hash)).await
     }
 
     async fn tokens(&self, tenant: Option<TenantNumber>) -> Result<Vec<TokenRow>> {
@@ -159,12 +167,12 @@ impl Catalog for Sqlite {
     }
 
     async fn recording(&self, tenant: Option<TenantNumber>, id: RecordingId) -> Result<Option<Recording>> {
-        self.read(move |db| recordings::find(db, tenant, id)).await
+        self.look_up(move |db| recordings::find(db, tenant, id)).await
     }
 
     async fn recording_by_name(&self, tenant: TenantNumber, tokens: &[[u8; 16]]) -> Result<Option<Recording>> {
         let tokens = tokens.to_vec();
-        self.read(move |db| listing::by_name(db, tenant, &tokens)).await
+        self.look_up(move |db| listing::by_name(db, tenant, &tokens)).await
     }
 
     async fn list(&self, listing: Listing) -> Result<Vec<Recording>> {
@@ -180,7 +188,7 @@ impl Catalog for Sqlite {
     }
 
     async fn ring_mark(&self) -> Result<RingMark> {
-        self.read(expiry::ring_mark).await
+        self.look_up(expiry::ring_mark).await
     }
 
     async fn set_first_generation(&self, generation: u64, floor: Epoch) -> Result<()> {

@@ -35,6 +35,9 @@ pub fn exit_code(error: &ExpireError) -> u8 {
 fn describe(report: &Report) -> String {
     let floor = report.floor.map(|floor| floor.to_string()).unwrap_or_default();
     let mut text = format!("Everything that ended before {floor} is destroyed (generation {}).\n", report.generation);
+    if report.punctures > 0 {
+        text += &format!("{} keys were destroyed one by one: erasures, tenants that left.\n", report.punctures);
+    }
     if report.keys_destroyed > 0 {
         text +=
             &format!("{} keys recorded as destroyed, {} receipts written.\n", report.keys_destroyed, report.receipts);

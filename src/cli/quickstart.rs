@@ -141,8 +141,8 @@ async fn show(tour: &Tour, vault: &Vault) -> Result<Shown, Error> {
 /// Erases a recording, advances the ring, and tries everything to open it again.
 async fn die(tour: &Tour, vault: &Vault, id: RecordingId) -> Result<(), Error> {
     let kept = vault.catalog.recording(None, id).await?.ok_or("the recording is missing")?;
-    let copy =
-        vault.reader.store.read(kept.object, 0..kept.sealed_len.unwrap_or(0), kept.sealed_len.unwrap_or(0)).await?;
+    let sealed_len = kept.sealed_len.unwrap_or(0);
+    let copy = vault.reader.store.object(kept.object, sealed_len).read(0..sealed_len).await?;
     ensure(vault.reader.data_key(&kept, Class::Customer).is_ok(), "a living recording does not open")?;
     println!(
         "   kept aside: its row, as in a backup of the catalog; its object ({}); the master key",

@@ -10,9 +10,10 @@ use super::output::Output;
 use super::{Failure, Outcome, tenant};
 use crate::app::Vault;
 use crate::config::Config;
-use crate::expire::receipts::{hex, read};
+use crate::expire::receipts::read;
 use crate::expire::{VerifyReport, verify_chain};
 use crate::model::Slug;
+use crate::model::text::hex;
 
 #[derive(Subcommand)]
 pub enum ReceiptsCommand {

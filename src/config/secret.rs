@@ -16,7 +16,10 @@ pub const EXAMPLE_KEY: &str = include_str!("../../keys-example/master.key");
 
 pub fn read_key(path: &Path) -> Result<MasterKey, ConfigError> {
     let bytes = std::fs::read(path).map_err(|error| {
-        ConfigError(format!("the master key {} cannot be read: {error}; 'callvault init' makes one", path.display()))
+        ConfigError(format!(
+            "the master key {} cannot be read: {error}; 'callvault init' makes one for a new vault",
+            path.display()
+        ))
     })?;
     let key = parse_key(bytes)?;
     // A key that everyone knows needs no hiding; a checkout of the repository cannot hide it.

@@ -294,7 +294,6 @@ struct ReceiptKeyVector {
     master: Hex,
     seed: Hex,
     public_key: Hex,
-    check: Hex,
 }
 
 fn secret_of(secret: &Option<Hex>) -> Option<GenerationSecret> {

@@ -32,6 +32,7 @@ use crate::catalog::{
 };
 use crate::keyring::{Destroyed, Keyring, Present};
 use crate::model::term::TERM_MIN;
+use crate::model::text::chain;
 use crate::model::{Clock, Epoch, Timestamp};
 use crate::store::{Store, StoreError};
 
@@ -175,7 +176,12 @@ impl Expire {
             self.take_watermark(&mark, &present).await?;
         }
         // A generation above the present one was never committed; one below it was destroyed as far as the crash let it.
-        let leftovers = self.keyring.settle(&present).await.map_err(pending)?;
+        let leftovers = match self.keyring.settle(&present).await {
+            Ok(leftovers) => leftovers,
+            // What an earlier run began to destroy is still there; otherwise nothing has been destroyed yet.
+            Err(error) if self.keyring.has_older(present.generation).await => return Err(pending(error)),
+            Err(error) => return Err(failed(error)),
+        };
         report.leftovers_destroyed = leftovers as u64;
         let mark = self.catalog.ring_mark().await.map_err(pending)?;
         if let Some(run) = mark.run.filter(|run| run.committed.is_some()) {
@@ -358,15 +364,4 @@ fn failed(error: impl std::error::Error) -> ExpireError {
 
 fn pending(error: impl std::error::Error) -> ExpireError {
     ExpireError::Pending(chain(&error))
-}
-
-/// An error with its causes, for whoever runs the command.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Expire;
 use crate::catalog::{CatalogError, ReceiptRow, Result as CatalogResult, Run};
 use crate::crypto::receipt::{MerkleTree, Signer, chain_hash, verify_signature};
+use crate::model::text::hex;
 use crate::model::{Epoch, RecordingId, TenantNumber, Timestamp};
 
 /// What a receipt says.
@@ -194,8 +195,4 @@ pub fn read(public_key: &[u8; 32], jws: &str) -> std::result::Result<ReceiptBody
     }
     let body = URL_SAFE_NO_PAD.decode(body).map_err(|_| malformed())?;
     serde_json::from_slice(&body).map_err(|_| "it is signed, but holds no receipt".into())
-}
-
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -8,6 +8,7 @@
 //! | [`upload`] | `POST /v1/recordings`, `PUT /v1/recordings/{name}` |
 //! | [`metadata`] | an upload's description, from headers and query |
 //! | [`body`] | request bodies with an idle limit, and what becomes of refused ones |
+//! | [`outlive`] | uploads end, whatever becomes of their connection |
 //! | [`audio`] | `GET,HEAD /v1/recordings/{id}/audio` |
 //! | [`range`] | which bytes a request asks for |
 //! | [`recordings`] | listing, showing, deleting |
@@ -20,6 +21,7 @@ pub mod auth;
 pub mod body;
 pub mod metadata;
 pub mod ops;
+pub mod outlive;
 pub mod problem;
 pub mod range;
 pub mod receipts;

@@ -12,9 +12,6 @@ use serde::Serialize;
 use super::metadata::query;
 use super::{Face, SharedFace, audio, upload};
 use crate::catalog::{CatalogError, Ending, Listing, Recording, Tenant};
-use crate::crypto::keys::IndexField;
-use crate::keyring::KeyringError;
-use crate::model::call::e164;
 use crate::model::{Class, Epoch, Error, Problem, RecordingId, Result, Scope, State, Timestamp};
 use crate::reading::ReadError;
 use crate::reading::life::{self, RecordingView};
@@ -79,11 +76,14 @@ impl Face {
         let now = self.clock.now();
         let listing = self.read_listing(parts, &caller.tenant, now)?;
         let limit = listing.limit as usize;
+        let asks_for_gone = listing.state.is_some_and(State::is_gone);
         let mark = self.catalog.ring_mark().await.map_err(not_read)?;
         let mut rows = self.catalog.list(Listing { limit: listing.limit + 1, ..listing }).await.map_err(not_read)?;
         let has_more = rows.len() > limit;
         rows.truncate(limit);
         let cursor = rows.last().filter(|_| has_more).map(write_cursor);
+        // A restored catalog may hold rows whose keys are destroyed: they are as gone as any.
+        rows.retain(|row| asks_for_gone || !self.reader.state_at(row, &mark, now).is_gone());
         let views = rows.iter().map(|row| self.reader.view(row, &caller.tenant, &mark, now).map_err(not_opened));
         Ok(json(StatusCode::OK, &Page { recordings: views.collect::<Result<_>>()?, cursor }))
     }
@@ -94,16 +94,19 @@ impl Face {
         let instant = |name: &str, text: &str| {
             text.parse::<Timestamp>().map_err(|_| unprocessable(format!("'{name}' is an RFC 3339 time")))
         };
-        let tokens = |fields: &[IndexField], value: &str| {
-            self.reader.keyring.search_tokens(tenant.number, now, fields, value).map(Some).map_err(not_searched)
-        };
         for (name, value) in query(parts) {
             match name.as_str() {
                 "class" => listing.class = Some(value.parse::<Class>().map_err(unprocessable)?),
                 "from" => listing.from = Some(instant("from", &value)?),
                 "to" => listing.to = Some(instant("to", &value)?),
-                "number" => listing.numbers = tokens(&[IndexField::ANumber, IndexField::BNumber], &e164(&value))?,
-                "call_id" => listing.call_ids = tokens(&[IndexField::CallId], &value)?,
+                "number" => {
+                    let tokens = self.reader.number_tokens(tenant.number, now, &value);
+                    listing.numbers = Some(tokens.map_err(not_opened)?);
+                }
+                "call_id" => {
+                    let tokens = self.reader.call_id_tokens(tenant.number, now, &value);
+                    listing.call_ids = Some(tokens.map_err(not_opened)?);
+                }
                 "state" => {
                     let state = value.parse::<State>().map_err(unprocessable)?;
                     listing.state = Some(state);
@@ -238,8 +241,4 @@ fn not_opened(error: ReadError) -> Error {
         }
         error => Error::new(Problem::Unavailable, "the recording cannot be read").because(error),
     }
-}
-
-fn not_searched(error: KeyringError) -> Error {
-    Error::new(Problem::Unavailable, "the index cannot be opened").because(error)
 }

@@ -14,6 +14,7 @@ use hyper::http::request::Parts;
 
 use super::body::{TimedBody, drain};
 use super::metadata::Metadata;
+use super::outlive::Outlive;
 use super::{Face, SharedFace};
 use crate::catalog::Tenant;
 use crate::ingest::{BodyBreak, Outcome, Received, Upload};
@@ -33,14 +34,12 @@ pub async fn receive(face: SharedFace, request: Request, name: Option<String>) -
     let body = SharedBody::new(TimedBody::new(body, face.limits.body_idle));
     let (ingest, rest) = (face.ingest.clone(), body.clone());
     // A sender who hangs up drops this future; the recording is finished all the same.
-    let received = tokio::spawn(async move { ingest.receive(upload, body).await });
-    match received.await {
-        Ok(Ok(received)) => face.answer(received, &tenant).await.unwrap_or_else(IntoResponse::into_response),
-        Ok(Err(error)) => {
+    match Outlive::new(async move { ingest.receive(upload, body).await }).await {
+        Ok(received) => face.answer(received, &tenant).await.unwrap_or_else(IntoResponse::into_response),
+        Err(error) => {
             drain(rest);
             error.into_response()
         }
-        Err(panic) => Error::new(Problem::Internal, "the upload failed on our side").because(panic).into_response(),
     }
 }
 

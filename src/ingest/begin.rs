@@ -1,7 +1,5 @@
 //! The row before the first byte: keys are drawn, wrapped for each class, and committed as `receiving`.
 
-use serde::{Deserialize, Serialize};
-
 use super::{Ingest, Target, Upload, not_committed, not_wrapped};
 use crate::catalog::{CallRow, CatalogError, NewRecording, Recording, SearchTokens, WrapRow};
 use crate::crypto::blob::seal_blob;
@@ -14,13 +12,7 @@ use crate::model::{
     Term, Timestamp,
 };
 use crate::reading::call_binding;
-
-/// A recording's label, sealed under its own key.
-#[derive(Serialize, Deserialize)]
-pub struct Label {
-    pub name: Option<String>,
-    pub media_type: String,
-}
+use crate::reading::life::Label;
 
 // Limit: two random tags of 44 bits meet once in 10^13; a third draw that meets again means that randomness is broken.
 const DRAWS_MAX: usize = 3;

@@ -249,7 +249,7 @@ impl Ingest {
             wraps,
             changed_at: self.clock.now(),
         };
-        match self.catalog.finish(finished).await {
+        match self.catalog.finish(finished.clone()).await {
             Ok(()) => {}
             Err(CatalogError::WrongState) => {
                 self.reader.spool.remove(target.segment()).map_err(not_spooled)?;
@@ -262,8 +262,7 @@ impl Ingest {
         {
             tracing::warn!(error = &error as &dyn std::error::Error, "a segment that is not needed stays in the spool");
         }
-        let row = self.catalog.recording(None, target.row.id).await.map_err(not_committed)?;
-        row.ok_or_else(|| Error::new(Problem::Internal, "the recording's row is gone after its commit"))
+        Ok(target.row.clone().finished(finished))
     }
 
     /// The audio wraps, bound to what is known at the end. Same key, new nonce.

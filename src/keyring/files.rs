@@ -59,7 +59,7 @@ impl FileKeyStore {
 #[async_trait]
 impl KeyStore for FileKeyStore {
     async fn names(&self) -> Result<Vec<String>, KeyStoreError> {
-        self.run("list", "", |dir, _| {
+        self.run("list", "its files", |dir, _| {
             let names = std::fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
             names.collect()
         })

@@ -21,7 +21,7 @@ const EXT4: u64 = 0xef53;
 /// Why overwriting a file in this directory may leave its old bytes on the device; `None` where it does not.
 pub fn keeps_old_blocks(dir: &Path) -> Option<String> {
     let magic = statfs(dir).ok()?.f_type as u64;
-    let advice = "put it on ext4 (data=ordered), xfs or tmpfs";
+    let advice = "put it on ext4 (data=ordered) or xfs";
     if let Some((_, reason)) = KEEPERS.iter().find(|(keeper, _)| *keeper == magic & 0xffff_ffff) {
         return Some(format!("{reason}; {advice}"));
     }

@@ -51,7 +51,7 @@ pub trait KeyStore: Send + Sync + 'static {
 }
 
 #[derive(Debug, Error)]
-#[error("key store {place} cannot {verb} {name}")]
+#[error("the key store {place} cannot {verb} {name}")]
 pub struct KeyStoreError {
     pub place: String,
     pub verb: &'static str,
@@ -169,9 +169,9 @@ impl Keyring {
         wrap::unwrap(&self.kek(scope)?, wrapped, binding).map_err(KeyringError::Integrity)
     }
 
-    /// Whether a path can still be derived.
-    pub fn is_alive(&self, path: &TimePath) -> bool {
-        self.loaded().as_ref().is_some_and(|loaded| loaded.ring.is_alive(path))
+    /// Whether a key on this path can still be derived for the tenant.
+    pub fn is_alive(&self, tenant: TenantNumber, path: &TimePath) -> bool {
+        self.loaded().as_ref().is_some_and(|loaded| loaded.ring.is_alive(path) && loaded.ring.is_tenant_alive(tenant))
     }
 
     /// The search token of a value for a recording that ends on `day`.

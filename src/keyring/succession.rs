@@ -150,6 +150,16 @@ impl Keyring {
         Ok(count)
     }
 
+    /// Whether a mirror that answers still names a generation below this one.
+    pub async fn has_older(&self, generation: u64) -> bool {
+        for mirrors in [&self.generations, &self.rings] {
+            if mirrors.list_any().await.is_ok_and(|found| found.first().is_some_and(|first| *first < generation)) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Whether `generation` is the only one on every mirror.
     pub async fn is_only(&self, generation: u64) -> Result<bool, KeyringError> {
         let only = |mirrors: std::collections::BTreeSet<u64>| mirrors.iter().all(|found| *found == generation);

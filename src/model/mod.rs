@@ -12,6 +12,7 @@ pub mod principal;
 pub mod range;
 pub mod recording;
 pub mod term;
+pub mod text;
 
 pub use call::CallData;
 pub use class::Class;

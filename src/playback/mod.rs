@@ -52,6 +52,7 @@ pub struct Located {
 pub struct Session {
     opened: Arc<Opened>,
     recording: RecordingId,
+    tenant: TenantNumber,
     path: TimePath,
     expires_at: Timestamp,
     etag: String,
@@ -76,7 +77,7 @@ impl Playback {
             return Err(Error::new(Problem::NotFound, "this tenant has no such recording"));
         };
         let mark = self.catalog.ring_mark().await.map_err(not_found_out)?;
-        let state = life::state_at(&recording, &mark, self.clock.now());
+        let state = self.reader.state_at(&recording, &mark, self.clock.now());
         if state.is_gone() {
             let problem = life::gone(state);
             return Err(Error::new(problem, format!("{}; its state is '{state}'", problem.title())));
@@ -100,7 +101,7 @@ impl Playback {
         }
         let opened = async {
             let data_key = self.reader.data_key(recording, class)?;
-            let (name, media_type) = self.reader.name_and_media_type(recording)?;
+            let (name, media_type) = self.reader.name_and_media_type(recording, &data_key)?;
             Ok((self.reader.open(recording, &data_key).await?, name, media_type))
         };
         let (opened, name, media_type) = opened.await.map_err(|error| self.not_opened(recording.id, error))?;
@@ -108,6 +109,7 @@ impl Playback {
         Ok(Session {
             opened: Arc::new(opened),
             recording: recording.id,
+            tenant: recording.tenant,
             path: wrap.path,
             expires_at: wrap.expires_at,
             etag: format!("\"{}\"", recording.object),
@@ -136,6 +138,7 @@ impl Playback {
         let pieces = futures::stream::iter([Ok(first)]).chain(rest).map(split).flatten();
         let watch = Watch {
             keyring: self.reader.keyring.clone(),
+            tenant: session.tenant,
             clock: self.clock.clone(),
             stats: self.stats.clone(),
             recording: session.recording,
@@ -197,6 +200,7 @@ impl Session {
 /// Looks at every piece before it leaves.
 struct Watch {
     keyring: Arc<Keyring>,
+    tenant: TenantNumber,
     clock: Arc<dyn Clock>,
     stats: Arc<PlaybackStats>,
     recording: RecordingId,
@@ -206,7 +210,7 @@ struct Watch {
 
 impl Watch {
     fn pass(&self, piece: std::result::Result<Bytes, ReadError>) -> std::result::Result<Bytes, Cut> {
-        if self.clock.now() >= self.expires_at || !self.keyring.is_alive(&self.path) {
+        if self.clock.now() >= self.expires_at || !self.keyring.is_alive(self.tenant, &self.path) {
             return Err(Cut::Ended);
         }
         match piece {

@@ -1,19 +1,11 @@
 //! Whether a recording may still be read, and what it looks like from outside.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{ReadError, Reader};
 use crate::catalog::{Recording, RingMark, Tenant, WrapRow};
+use crate::crypto::keys::DataKey;
 use crate::model::{CallData, Class, Problem, State, Timestamp};
-
-/// The state that counts at `now`: a recording whose every term has ended is `expiring` before any run has touched it.
-pub fn state_at(recording: &Recording, mark: &RingMark, now: Timestamp) -> State {
-    let audio = || recording.wraps.iter().filter(|wrap| Class::AUDIO.contains(&wrap.class));
-    if recording.state.is_gone() || audio().any(|wrap| !has_ended(wrap, mark, now)) {
-        return recording.state;
-    }
-    State::Expiring
-}
 
 /// From the second of `expires_at` on, or once a run has announced the key's destruction.
 pub fn has_ended(wrap: &WrapRow, mark: &RingMark, now: Timestamp) -> bool {
@@ -60,13 +52,31 @@ pub struct ClassView {
     pub expires_at: Timestamp,
 }
 
-#[derive(serde::Deserialize)]
-struct LabelText {
-    name: Option<String>,
-    media_type: String,
+/// A recording's label, sealed under a key of its own.
+#[derive(Serialize, Deserialize)]
+pub struct Label {
+    pub name: Option<String>,
+    pub media_type: String,
 }
 
 impl Reader {
+    /// The state that counts at `now`. A recording whose every term has ended is `expiring` before any run has touched it; one
+    /// whose keys the ring no longer derives is `shredded`, whatever a restored catalog says.
+    pub fn state_at(&self, recording: &Recording, mark: &RingMark, now: Timestamp) -> State {
+        if recording.state.is_gone() {
+            return recording.state;
+        }
+        let audio = recording.wraps.iter().filter(|wrap| Class::AUDIO.contains(&wrap.class));
+        let mut running = audio.filter(|wrap| !has_ended(wrap, mark, now)).peekable();
+        if running.peek().is_none() {
+            return State::Expiring;
+        }
+        if running.any(|wrap| self.keyring.is_alive(recording.tenant, &wrap.path)) {
+            return recording.state;
+        }
+        State::Shredded
+    }
+
     /// Opens what the row holds sealed. A recording that is gone has neither name nor call.
     pub fn view(
         &self,
@@ -75,11 +85,11 @@ impl Reader {
         mark: &RingMark,
         now: Timestamp,
     ) -> Result<RecordingView, ReadError> {
-        let state = state_at(recording, mark, now);
+        let state = self.state_at(recording, mark, now);
         let (label, call) = if state.is_gone() {
             (None, None)
         } else {
-            (self.label_text(recording)?, self.call_data_parsed(recording)?)
+            (self.label_text(recording, &self.any_data_key(recording)?)?, self.call_data_parsed(recording)?)
         };
         let audio = recording.wraps.iter().filter(|wrap| Class::AUDIO.contains(&wrap.class));
         let classes = audio.map(|wrap| ClassView {
@@ -105,12 +115,16 @@ impl Reader {
     }
 
     /// The sender's name and media type of a living recording.
-    pub fn name_and_media_type(&self, recording: &Recording) -> Result<(Option<String>, Option<String>), ReadError> {
-        Ok(self.label_text(recording)?.map_or((None, None), |label| (label.name, Some(label.media_type))))
+    pub fn name_and_media_type(
+        &self,
+        recording: &Recording,
+        data_key: &DataKey,
+    ) -> Result<(Option<String>, Option<String>), ReadError> {
+        Ok(self.label_text(recording, data_key)?.map_or((None, None), |label| (label.name, Some(label.media_type))))
     }
 
-    fn label_text(&self, recording: &Recording) -> Result<Option<LabelText>, ReadError> {
-        let text = self.label(recording)?;
+    fn label_text(&self, recording: &Recording, data_key: &DataKey) -> Result<Option<Label>, ReadError> {
+        let text = self.label(recording, data_key)?;
         let parsed = text.map(|text| serde_json::from_slice(&text)).transpose();
         parsed.map_err(|_| ReadError::Integrity("a label holds no JSON".into()))
     }

@@ -22,14 +22,15 @@ use crate::catalog::{Recording, WrapRow};
 use crate::crypto::CryptoError;
 use crate::crypto::blob;
 use crate::crypto::header::{Geometry, HEADER_LEN};
-use crate::crypto::keys::{DataKey, KekScope};
+use crate::crypto::keys::{DataKey, IndexField, KekScope};
 use crate::crypto::stream::Opener;
 use crate::crypto::wrap::Binding;
 use crate::keyring::{Keyring, KeyringError};
+use crate::model::call::e164;
 use crate::model::range::ByteRange;
-use crate::model::{Class, ObjectId, State, SubjectId, TenantNumber};
+use crate::model::{Class, ObjectId, State, SubjectId, TenantNumber, Timestamp};
 use crate::spool::{SegmentName, Spool, SpoolError};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, StoredObject};
 
 /// Sealed bytes fetched at once: 16 chunks of 16 KiB and their tags.
 pub const WINDOW_LEN: u64 = 16 * (16 << 10) + 16 * 16;
@@ -66,10 +67,9 @@ pub struct Opened {
 /// Where one object's sealed bytes are.
 struct Source {
     name: SegmentName,
-    sealed_len: u64,
     /// Where the row says that it has not reached the store yet.
     spool: Option<Spool>,
-    store: Store,
+    object: StoredObject,
 }
 
 impl Reader {
@@ -87,7 +87,10 @@ impl Reader {
 
     /// The data key through whichever audio wrap is alive.
     pub fn any_data_key(&self, recording: &Recording) -> Result<DataKey, ReadError> {
-        let alive = recording.wraps.iter().find(|wrap| wrap.sealed.is_some() && self.keyring.is_alive(&wrap.path));
+        let alive = recording
+            .wraps
+            .iter()
+            .find(|wrap| wrap.sealed.is_some() && self.keyring.is_alive(recording.tenant, &wrap.path));
         self.data_key(recording, alive.ok_or(ReadError::Gone)?.class)
     }
 
@@ -101,7 +104,7 @@ impl Reader {
         let (Some(blob), Some(wrap)) = (&call.blob, call.wraps.iter().find(|wrap| wrap.class == class)) else {
             return Ok(None);
         };
-        if wrap.sealed.is_none() || !self.keyring.is_alive(&wrap.path) {
+        if wrap.sealed.is_none() || !self.keyring.is_alive(recording.tenant, &wrap.path) {
             return Ok(None);
         }
         let subject = call.id.into();
@@ -110,10 +113,35 @@ impl Reader {
     }
 
     /// The sealed label's text.
-    pub fn label(&self, recording: &Recording) -> Result<Option<zeroize::Zeroizing<Vec<u8>>>, ReadError> {
+    pub fn label(
+        &self,
+        recording: &Recording,
+        data_key: &DataKey,
+    ) -> Result<Option<zeroize::Zeroizing<Vec<u8>>>, ReadError> {
         let Some(label) = &recording.label else { return Ok(None) };
-        let key = self.any_data_key(recording)?.label_key(recording.tenant, recording.id);
+        let key = data_key.label_key(recording.tenant, recording.id);
         blob::open_blob(&key, recording.tenant, recording.id.into(), label).map(Some).map_err(damaged)
+    }
+
+    /// The tokens under which living recordings with this number, as A or B, are found.
+    pub fn number_tokens(
+        &self,
+        tenant: TenantNumber,
+        now: Timestamp,
+        number: &str,
+    ) -> Result<Vec<[u8; 16]>, ReadError> {
+        let fields = [IndexField::ANumber, IndexField::BNumber];
+        self.keyring.search_tokens(tenant, now, &fields, &e164(number)).map_err(not_searched)
+    }
+
+    /// The tokens under which living recordings with this call id are found.
+    pub fn call_id_tokens(
+        &self,
+        tenant: TenantNumber,
+        now: Timestamp,
+        call_id: &str,
+    ) -> Result<Vec<[u8; 16]>, ReadError> {
+        self.keyring.search_tokens(tenant, now, &[IndexField::CallId], call_id).map_err(not_searched)
     }
 
     /// Opens the recording's object: fetches its header and checks it against the key and the row.
@@ -121,7 +149,8 @@ impl Reader {
         let sealed_len = recording.sealed_len.ok_or(ReadError::Integrity("the row has no length".into()))?;
         let name = SegmentName { recording: recording.id, object: recording.object };
         let spool = (recording.state == State::Spooled).then(|| self.spool.clone());
-        let source = Source { name, sealed_len, spool, store: self.store.clone() };
+        let object = self.store.object(recording.object, sealed_len);
+        let source = Source { name, spool, object };
         let header = source.read(0, HEADER_LEN as u64).await?;
         let opener = Opener::new(data_key, recording.tenant, recording.id, &header, sealed_len).map_err(damaged)?;
         if Some(opener.geometry().plain_len()) != recording.plain_len {
@@ -211,7 +240,7 @@ impl Source {
         {
             return Ok(bytes);
         }
-        let read = self.store.read(self.name.object, start..start + len, self.sealed_len).await;
+        let read = self.object.read(start..start + len).await;
         // The answer is ours alone: it is opened in place, without a copy.
         read.map(|bytes| bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]))).map_err(not_read)
     }
@@ -228,6 +257,13 @@ impl Source {
             }
             Err(error) => Err(ReadError::Unavailable(error.into())),
         }
+    }
+}
+
+fn not_searched(error: KeyringError) -> ReadError {
+    match error {
+        KeyringError::Gone => ReadError::Gone,
+        error => ReadError::Unavailable(error.into()),
     }
 }
 

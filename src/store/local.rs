@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::ops::Range;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path as FilePath, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use bytes::{Bytes, BytesMut};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 
@@ -32,6 +34,49 @@ pub async fn link(root: &FilePath, location: &Path, spooled: &FilePath) -> Resul
     let (target, spooled) = (root.join(location.as_ref()), spooled.to_owned());
     let linked = tokio::task::spawn_blocking(move || link_blocking(&spooled, &target)).await;
     linked.unwrap_or_else(|panic| Err(io::Error::other(panic))).map_err(not_linked)
+}
+
+/// A file that is opened with its first read, and stays open for the session.
+pub struct LazyFile {
+    path: PathBuf,
+    file: OnceLock<Arc<File>>,
+}
+
+// Limit: what is read on the calling thread; a header, which is in memory or on the block that comes next anyway.
+const INLINE_LEN_MAX: u64 = 4 << 10;
+
+impl LazyFile {
+    pub fn new(path: PathBuf) -> LazyFile {
+        LazyFile { path, file: OnceLock::new() }
+    }
+
+    pub async fn read(&self, range: Range<u64>, sealed_len: u64) -> Result<Bytes> {
+        let file = self.open(sealed_len)?;
+        let len = range.end - range.start;
+        if len <= INLINE_LEN_MAX {
+            return read_exact(&file, range.start, len as usize);
+        }
+        let read = tokio::task::spawn_blocking(move || read_exact(&file, range.start, len as usize));
+        read.await.unwrap_or_else(|panic| Err(StoreError::Unavailable(panic.into())))
+    }
+
+    fn open(&self, sealed_len: u64) -> Result<Arc<File>> {
+        if let Some(file) = self.file.get() {
+            return Ok(file.clone());
+        }
+        let file = File::open(&self.path).map_err(not_read)?;
+        let len = file.metadata().map_err(not_read)?.len();
+        if len != sealed_len {
+            return Err(StoreError::WrongLength(len));
+        }
+        Ok(self.file.get_or_init(|| Arc::new(file)).clone())
+    }
+}
+
+fn read_exact(file: &File, start: u64, len: usize) -> Result<Bytes> {
+    let mut bytes = BytesMut::zeroed(len);
+    file.read_exact_at(&mut bytes, start).map_err(not_read)?;
+    Ok(bytes.freeze())
 }
 
 /// Makes removed names stay removed after a power cut.
@@ -68,6 +113,15 @@ fn link_blocking(spooled: &FilePath, target: &FilePath) -> io::Result<bool> {
 
 fn make_dir(dir: &FilePath) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+fn not_read(error: io::Error) -> StoreError {
+    match error.kind() {
+        io::ErrorKind::NotFound => StoreError::Missing,
+        // It was cut after it was opened.
+        io::ErrorKind::UnexpectedEof => StoreError::WrongLength(0),
+        _ => StoreError::Unavailable(error.into()),
+    }
 }
 
 fn not_linked(error: io::Error) -> StoreError {

@@ -85,25 +85,10 @@ impl Store {
         s3::upload(&*self.objects, &self.spell(parcel.object), file, parcel.sealed_len).await
     }
 
-    /// Exactly these bytes of an object that must be `sealed_len` long; another length is told from an outage.
-    pub async fn read(&self, object: ObjectId, range: Range<u64>, sealed_len: u64) -> Result<Bytes> {
-        let (location, asked) = (self.spell(object), range.end - range.start);
-        let options = GetOptions { range: Some(range.into()), ..GetOptions::default() };
-        let answer = match self.objects.get_opts(&location, options).await {
-            Ok(answer) if answer.meta.size != sealed_len => return Err(StoreError::WrongLength(answer.meta.size)),
-            Ok(answer) => answer.bytes().await,
-            Err(error) => Err(error),
-        };
-        match answer {
-            Ok(bytes) if bytes.len() as u64 == asked => Ok(bytes),
-            Ok(_) => Err(StoreError::Unavailable("the answer is shorter than the range".into())),
-            Err(error @ object_store::Error::NotFound { .. }) => Err(not_done(error)),
-            // A range outside a truncated object is refused in as many ways as there are stores.
-            Err(error) => match self.objects.head(&location).await {
-                Ok(meta) if meta.size != sealed_len => Err(StoreError::WrongLength(meta.size)),
-                _ => Err(not_done(error)),
-            },
-        }
+    /// An object that must be `sealed_len` long, for reading. Nothing is asked of the store yet.
+    pub fn object(&self, object: ObjectId, sealed_len: u64) -> StoredObject {
+        let file = self.root.as_ref().map(|root| local::LazyFile::new(root.join(self.spell(object).as_ref())));
+        StoredObject { objects: self.objects.clone(), location: self.spell(object), sealed_len, file }
     }
 
     /// Deletes in bulk; one that is not there counts as deleted. Returns those that are gone.
@@ -138,6 +123,43 @@ impl Store {
     fn spell(&self, object: ObjectId) -> Path {
         let name = object.to_string();
         self.prefix.clone().join(&name[..2]).join(name)
+    }
+}
+
+/// One object that is being read.
+pub struct StoredObject {
+    objects: Arc<dyn ObjectStore>,
+    location: Path,
+    sealed_len: u64,
+    /// On local disk it is opened once.
+    file: Option<local::LazyFile>,
+}
+
+impl StoredObject {
+    /// Exactly these bytes; an object of another length is told from an outage.
+    pub async fn read(&self, range: Range<u64>) -> Result<Bytes> {
+        if let Some(file) = &self.file {
+            return file.read(range, self.sealed_len).await;
+        }
+        let asked = range.end - range.start;
+        let options = GetOptions { range: Some(range.into()), ..GetOptions::default() };
+        let answer = match self.objects.get_opts(&self.location, options).await {
+            Ok(answer) if answer.meta.size != self.sealed_len => {
+                return Err(StoreError::WrongLength(answer.meta.size));
+            }
+            Ok(answer) => answer.bytes().await,
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(bytes) if bytes.len() as u64 == asked => Ok(bytes),
+            Ok(_) => Err(StoreError::Unavailable("the answer is shorter than the range".into())),
+            Err(error @ object_store::Error::NotFound { .. }) => Err(not_done(error)),
+            // A range outside a truncated object is refused in as many ways as there are stores.
+            Err(error) => match self.objects.head(&self.location).await {
+                Ok(meta) if meta.size != self.sealed_len => Err(StoreError::WrongLength(meta.size)),
+                _ => Err(not_done(error)),
+            },
+        }
     }
 }
 

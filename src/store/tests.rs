@@ -29,7 +29,7 @@ async fn a_spooled_file_becomes_an_object_without_a_copy_and_twice_is_once() {
         store.put(Parcel { object, path: &path, sealed_len: 6 }).await.expect("it is put");
     }
 
-    assert_eq!(store.read(object, 1..4, 6).await.expect("it is there")[..], b"eal"[..]);
+    assert_eq!(store.object(object, 6).read(1..4).await.expect("it is there")[..], b"eal"[..]);
     assert_eq!(store.list().await.expect("listed"), vec![(object, 6)]);
     use std::os::unix::fs::MetadataExt;
     assert_eq!(std::fs::metadata(&path).expect("still there").nlink(), 2);
@@ -43,12 +43,12 @@ async fn a_truncated_extended_or_missing_object_is_told_from_an_outage() {
     let path = dir.path().join("objects/07").join(object.to_string());
 
     std::fs::write(&path, b"seal").expect("truncated");
-    assert!(matches!(store.read(object, 0..2, 12).await, Err(StoreError::WrongLength(4))));
-    assert!(matches!(store.read(object, 8..12, 12).await, Err(StoreError::WrongLength(4))));
+    assert!(matches!(store.object(object, 12).read(0..2).await, Err(StoreError::WrongLength(4))));
+    assert!(matches!(store.object(object, 12).read(8..12).await, Err(StoreError::WrongLength(4))));
     std::fs::write(&path, b"sealed bytes and more").expect("extended");
-    assert!(matches!(store.read(object, 0..12, 12).await, Err(StoreError::WrongLength(21))));
+    assert!(matches!(store.object(object, 12).read(0..12).await, Err(StoreError::WrongLength(21))));
     std::fs::remove_file(&path).expect("removed");
-    assert!(matches!(store.read(object, 0..12, 12).await, Err(StoreError::Missing)));
+    assert!(matches!(store.object(object, 12).read(0..12).await, Err(StoreError::Missing)));
 }
 
 #[tokio::test]

@@ -30,6 +30,20 @@ impl Readers {
         Ok(Readers { idle: Arc::new(Mutex::new(idle)), room: Arc::new(Semaphore::new(READERS_MAX)) })
     }
 
+    /// A look-up of a few rows, on the calling thread where a connection is idle: 20 us in memory, half of what it costs to
+    /// hand it to another thread. Readers never wait for the writer (WAL).
+    pub async fn look_up<T, F>(&self, verb: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T> + Send + 'static,
+    {
+        match Arc::clone(&self.room).try_acquire_owned() {
+            Ok(permit) => Lent::take(Arc::clone(&self.idle), permit).snapshot(verb),
+            Err(_) => self.read(verb).await,
+        }
+    }
+
+    /// A read of any length, on a thread that may block.
     pub async fn read<T, F>(&self, verb: F) -> Result<T>
     where
         T: Send + 'static,
