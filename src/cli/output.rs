@@ -1,8 +1,8 @@
 //! What commands print: tables for people, JSON for programs; errors on stderr.
 
-use std::error::Error;
-
 use serde::Serialize;
+
+pub use crate::model::error::chain;
 
 #[derive(Clone, Copy)]
 pub struct Output {
@@ -53,18 +53,4 @@ pub fn size(bytes: u64) -> String {
         unit += 1;
     }
     if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
-}
-
-/// An error with its causes, each once.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.ends_with(&next) {
-            text = format!("{text}: {next}");
-        }
-        cause = error.source();
-    }
-    text
 }
