@@ -2,20 +2,24 @@
 //!
 //! # Promise
 //! After [`Ingest::recover`] returned at a start, no recording is `receiving`, and whatever arrived before the crash is a
-//! partial recording. It is run again at intervals: recordings that the object store did not take are sent again.
+//! partial recording. It needs the local disk and the catalog alone: a store that is down delays no start.
+//! [`Ingest::forward`] is run at intervals and sends what the object store does not have yet.
 //! # Invariants
 //! A segment whose writer died is not continued: the chunk that was being written may have been sealed under its index
-//! already. Its whole chunks are sealed again into a new segment, under a new salt.
+//! already. Its whole chunks are sealed again into a new segment, under a new salt. The catalog learns of the new segment
+//! when it is whole: until then the old one is what counts, and a crash in between is as if nothing had been done.
 
 use bytes::BytesMut;
 
 use super::intake::Intake;
+use super::live::Slot;
 use super::{Ingest, Target, not_committed, not_read, not_spooled, not_stored};
 use crate::catalog::{CatalogError, Recording};
 use crate::crypto::header::{HEADER_LEN, SEALED_CHUNK_LEN, TAG_LEN};
 use crate::crypto::random::random;
 use crate::crypto::receipt::DigestOfTags;
 use crate::crypto::stream::{Opener, SealedObject, full_chunks};
+use crate::model::error::chain;
 use crate::model::{Completeness, ObjectId, Problem, RecordingId, Result, State};
 use crate::spool::SegmentName;
 use crate::store::Parcel;
@@ -29,46 +33,51 @@ pub struct Recovered {
     pub forwarded: u64,
     /// Were not needed.
     pub removed: u64,
-    /// Are still in the spool: the store or the disk does not let them go.
+    /// Are still in the spool, after [`Ingest::forward`]; could not be recovered, after [`Ingest::recover`].
     pub left: u64,
 }
 
 const PAGE: u32 = 1_000;
+/// A store that refuses this many recordings one after the other is down: the rest waits for the next round.
+const REFUSALS_MAX: u32 = 3;
 
 impl Ingest {
     /// Goes through the spool, then through rows that lost their segment. One that fails does not stop the others.
     pub async fn recover(&self) -> Result<Recovered> {
         let mut recovered = Recovered::default();
         for (name, sealed_len) in self.reader.spool.segments().map_err(not_spooled)? {
-            let Some(mut slot) = self.live.enter(usize::MAX) else { continue };
-            if !slot.hold(name.recording) {
-                continue;
-            }
-            match self.recover_segment(name, sealed_len).await {
-                Ok(Step::Salvaged) => recovered.salvaged += 1,
-                Ok(Step::Forwarded) => recovered.forwarded += 1,
-                Ok(Step::Removed) => recovered.removed += 1,
-                Err(error) => {
-                    recovered.left += 1;
-                    tracing::warn!(recording.id = %name.recording, error = &error as &dyn std::error::Error,
-                        source = error.source.as_deref().map(tracing::field::debug),
-                        "a segment stays in the spool and is tried again");
-                }
-            }
+            recovered.count(name, self.recover_segment(name, sealed_len).await);
         }
         self.abandon_empty().await?;
         self.stats.recovered.fetch_add(recovered.salvaged, std::sync::atomic::Ordering::Relaxed);
         Ok(recovered)
     }
 
+    /// [`Ingest::recover`], then sends what is spooled.
+    pub async fn forward(&self) -> Result<Recovered> {
+        let mut recovered = self.recover().await?;
+        let mut refusals = 0;
+        for (name, sealed_len) in self.reader.spool.segments().map_err(not_spooled)? {
+            if refusals == REFUSALS_MAX {
+                break;
+            }
+            let step = self.forward_segment(name, sealed_len).await;
+            refusals = if step.is_err() { refusals + 1 } else { 0 };
+            recovered.count(name, step);
+        }
+        recovered.left = self.reader.spool.segments().map_err(not_spooled)?.len() as u64;
+        Ok(recovered)
+    }
+
     async fn recover_segment(&self, name: SegmentName, sealed_len: u64) -> Result<Step> {
+        let Some(_slot) = self.claim(name.recording) else { return Ok(Step::Kept) };
         let row = self.catalog.recording(None, name.recording).await.map_err(not_committed)?;
         let Some(row) = row else { return self.remove(name) };
         match row.state {
             State::Receiving if row.object == name.object || row.next_object == Some(name.object) => {
                 self.salvage(row, name, sealed_len).await
             }
-            State::Spooled if row.object == name.object => self.forward(row, name, sealed_len).await,
+            State::Spooled if row.object == name.object => Ok(Step::Kept),
             State::Spooled | State::Stored if row.next_object == Some(name.object) => {
                 self.salvage(row, name, sealed_len).await
             }
@@ -76,16 +85,34 @@ impl Ingest {
         }
     }
 
-    /// Sends a spooled recording again.
-    async fn forward(&self, row: Recording, name: SegmentName, sealed_len: u64) -> Result<Step> {
+    /// Sends a spooled recording. The claim is taken for the row, not for the transfer: an outage must not turn the retry
+    /// of what was acknowledged into a conflict.
+    async fn forward_segment(&self, name: SegmentName, sealed_len: u64) -> Result<Step> {
+        if !self.is_spooled(name).await? {
+            return Ok(Step::Kept);
+        }
         let path = self.reader.spool.path(name);
         self.reader.store.put(Parcel { object: name.object, path: &path, sealed_len }).await.map_err(not_stored)?;
-        match self.catalog.stored(row.id, name.object, self.clock.now()).await {
-            Ok(()) | Err(CatalogError::WrongState) => {}
+        let Some(_slot) = self.claim(name.recording) else { return Ok(Step::Kept) };
+        match self.catalog.stored(name.recording, name.object, self.clock.now()).await {
+            Ok(()) => {}
+            // It was ended, or has grown into another object, while it was on its way.
+            Err(CatalogError::WrongState) => return Ok(Step::Kept),
             Err(error) => return Err(not_committed(error)),
         }
         self.remove(name)?;
         Ok(Step::Forwarded)
+    }
+
+    async fn is_spooled(&self, name: SegmentName) -> Result<bool> {
+        let row = self.catalog.recording(None, name.recording).await.map_err(not_committed)?;
+        Ok(row.is_some_and(|row| row.state == State::Spooled && row.object == name.object))
+    }
+
+    /// `None`: an upload is at work on the recording.
+    fn claim(&self, recording: RecordingId) -> Option<Slot> {
+        let mut slot = self.live.enter(usize::MAX)?;
+        slot.hold(recording).then_some(slot)
     }
 
     /// Keeps what a dead writer left, if it is more than the row has already.
@@ -102,19 +129,19 @@ impl Ingest {
             return self.drop_segment(&row, name).await;
         }
         let mut target = Target { row, data_key, object: name.object };
-        let (path, object) = match found.closed {
+        let object = match found.closed {
             Some(object) => {
                 self.reader.spool.sync(name).await.map_err(not_spooled)?;
-                (self.reader.spool.path(name), object)
+                object
             }
             None => {
                 target.object = ObjectId(random());
-                self.catalog.set_next_object(target.row.id, Some(target.object)).await.map_err(not_committed)?;
                 self.seal_again(&target, name, found.opener.as_ref(), found.plain_len).await?
             }
         };
-        let state = self.hand_on(target.segment(), path, object.sealed_len).await?;
-        self.commit(&target, state, Completeness::Partial, object).await?;
+        // Durability: the name of the segment on which the row is about to rest.
+        self.reader.spool.sync_names().await.map_err(not_spooled)?;
+        self.commit(&target, State::Spooled, Completeness::Partial, object).await?;
         if target.object != name.object {
             self.remove(name)?;
         }
@@ -176,7 +203,7 @@ impl Ingest {
         from: SegmentName,
         opener: Option<&Opener>,
         plain_len: u64,
-    ) -> Result<(std::path::PathBuf, SealedObject)> {
+    ) -> Result<SealedObject> {
         let opener = opener.expect("a segment with whole chunks was opened");
         let mut intake =
             Intake::begin(&self.reader.spool, target, Default::default(), u64::MAX).map_err(not_spooled)?;
@@ -187,7 +214,8 @@ impl Ingest {
             })?;
             intake.copy(&chunk).map_err(not_spooled)?;
         }
-        intake.close().await.map_err(not_spooled)
+        let (_, object) = intake.close().await.map_err(not_spooled)?;
+        Ok(object)
     }
 
     fn read_chunk(&self, name: SegmentName, index: u64, len: usize) -> Result<BytesMut> {
@@ -226,9 +254,9 @@ impl Ingest {
     }
 
     async fn abandon_if_empty(&self, row: &Recording) -> Result<()> {
-        let Some(mut slot) = self.live.enter(usize::MAX) else { return Ok(()) };
+        let Some(_slot) = self.claim(row.id) else { return Ok(()) };
         let name = SegmentName { recording: row.id, object: row.object };
-        if !slot.hold(row.id) || self.reader.spool.len(name).map_err(not_spooled)?.is_some() {
+        if self.reader.spool.len(name).map_err(not_spooled)?.is_some() {
             return Ok(());
         }
         match self.catalog.abandon(row.id).await {
@@ -242,6 +270,24 @@ enum Step {
     Salvaged,
     Forwarded,
     Removed,
+    /// Nothing was to be done, or somebody else is at work on it.
+    Kept,
+}
+
+impl Recovered {
+    fn count(&mut self, name: SegmentName, step: Result<Step>) {
+        match step {
+            Ok(Step::Salvaged) => self.salvaged += 1,
+            Ok(Step::Forwarded) => self.forwarded += 1,
+            Ok(Step::Removed) => self.removed += 1,
+            Ok(Step::Kept) => {}
+            Err(error) => {
+                self.left += 1;
+                tracing::warn!(recording.id = %name.recording, error = chain(&error),
+                    "a segment stays in the spool and is tried again");
+            }
+        }
+    }
 }
 
 struct Found {
