@@ -31,6 +31,7 @@ use crate::catalog::{
     Announcement, CommittedGeneration, Lease, Puncture, QueuedPuncture, RingMark, Run, SharedCatalog,
 };
 use crate::keyring::{Destroyed, Keyring, Present};
+use crate::model::error::chain;
 use crate::model::term::TERM_MIN;
 use crate::model::{Clock, Epoch, Timestamp};
 use crate::store::{Store, StoreError};
@@ -174,12 +175,18 @@ impl Expire {
         if present.generation > mark.generation {
             self.take_watermark(&mark, &present).await?;
         }
+        let mark = self.catalog.ring_mark().await.map_err(failed)?;
+        let committed = mark.run.filter(|run| run.committed.is_some());
+        // What a run has committed itself to destroy is pending until it is gone; else nothing is begun here yet.
+        let stopped = |error| if committed.is_some() { pending(error) } else { failed(error) };
+        self.keyring.replicate(&present).await.map_err(stopped)?;
         // A generation above the present one was never committed; one below it was destroyed as far as the crash let it.
-        let leftovers = self.keyring.settle(&present).await.map_err(pending)?;
-        report.leftovers_destroyed = leftovers as u64;
-        let mark = self.catalog.ring_mark().await.map_err(pending)?;
-        if let Some(run) = mark.run.filter(|run| run.committed.is_some()) {
-            self.record(&run, now, report).await?;
+        if !self.keyring.is_only(present.generation).await.map_err(stopped)? {
+            let leftovers = self.keyring.retire(present.generation).await.map_err(pending)?;
+            report.leftovers_destroyed = leftovers as u64;
+        }
+        if let Some(run) = &committed {
+            self.record(run, now, report).await?;
         }
         Ok(present)
     }
@@ -257,9 +264,8 @@ impl Expire {
         let successor = match self.keyring.succeed(present, plan.floor, &punctures, now).await {
             Ok(successor) => successor,
             Err(error) => {
-                if let Err(error) = self.keyring.discard(present.generation + 1).await {
-                    tracing::warn!(%error, "a generation that was not finished is left for the next run");
-                }
+                // A successor that stays may be whole, and is then the one that the next run finds.
+                self.keyring.discard(present.generation + 1).await.map_err(pending)?;
                 return Err(failed(error));
             }
         };
@@ -329,7 +335,7 @@ impl Expire {
     fn not_swept(&self, error: &StoreError, report: &mut Report, count: usize) {
         report.objects_left = count as u64;
         tracing::warn!(
-            error = error as &dyn std::error::Error,
+            error = chain(error),
             "dead objects stay in the store until the next run; they cannot be opened"
         );
     }
@@ -358,15 +364,4 @@ fn failed(error: impl std::error::Error) -> ExpireError {
 
 fn pending(error: impl std::error::Error) -> ExpireError {
     ExpireError::Pending(chain(&error))
-}
-
-/// An error with its causes, for whoever runs the command.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
