@@ -12,6 +12,7 @@
 
 pub mod life;
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -71,7 +72,8 @@ struct Source {
 
 enum Place {
     Store(Store),
-    Spool(Spool),
+    /// And the store to which it may move at any moment.
+    Spool(Spool, Store),
 }
 
 impl Reader {
@@ -123,7 +125,7 @@ impl Reader {
         let sealed_len = recording.sealed_len.ok_or(ReadError::Integrity("the row has no length".into()))?;
         let name = SegmentName { recording: recording.id, object: recording.object };
         let place = match recording.state {
-            State::Spooled => Place::Spool(self.spool.clone()),
+            State::Spooled => Place::Spool(self.spool.clone(), self.store.clone()),
             _ => Place::Store(self.store.clone()),
         };
         let source = Source { name, sealed_len, place };
@@ -211,29 +213,29 @@ impl Opened {
 impl Source {
     async fn read(&self, start: u64, len: u64) -> Result<BytesMut, ReadError> {
         match &self.place {
-            Place::Store(store) => {
-                let bytes =
-                    store.read(self.name.object, start..start + len, self.sealed_len).await.map_err(not_read)?;
-                // The answer is ours alone: it is opened in place, without a copy.
-                Ok(bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..])))
-            }
-            Place::Spool(spool) => {
+            Place::Store(store) => self.read_store(store, start, len).await,
+            Place::Spool(spool, store) => {
                 let (spool, name) = (spool.clone(), self.name);
                 let read = tokio::task::spawn_blocking(move || spool.read(name, start, len as usize)).await;
                 match read.map_err(|panic| ReadError::Unavailable(panic.into()))? {
                     Ok(bytes) => Ok(bytes),
-                    Err(SpoolError::Disk(error)) if is_absence(&error) => {
-                        Err(ReadError::Integrity("a spooled segment is missing or shorter than its row says".into()))
+                    Err(SpoolError::Disk(error)) if error.kind() == ErrorKind::NotFound => {
+                        self.read_store(store, start, len).await
+                    }
+                    Err(SpoolError::Disk(error)) if error.kind() == ErrorKind::UnexpectedEof => {
+                        Err(ReadError::Integrity("a spooled segment is shorter than its row says".into()))
                     }
                     Err(error) => Err(ReadError::Unavailable(error.into())),
                 }
             }
         }
     }
-}
 
-fn is_absence(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::UnexpectedEof)
+    async fn read_store(&self, store: &Store, start: u64, len: u64) -> Result<BytesMut, ReadError> {
+        let bytes = store.read(self.name.object, start..start + len, self.sealed_len).await.map_err(not_read)?;
+        // The answer is ours alone: it is opened in place, without a copy.
+        Ok(bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..])))
+    }
 }
 
 /// A missing object under a live row is damage, not absence.
