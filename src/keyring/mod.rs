@@ -169,9 +169,10 @@ impl Keyring {
         wrap::unwrap(&self.kek(scope)?, wrapped, binding).map_err(KeyringError::Integrity)
     }
 
-    /// Whether a path can still be derived.
-    pub fn is_alive(&self, path: &TimePath) -> bool {
-        self.loaded().as_ref().is_some_and(|loaded| loaded.ring.is_alive(path))
+    /// Whether a key of the tenant at this path can still be derived.
+    pub fn is_alive(&self, tenant: TenantNumber, path: &TimePath) -> bool {
+        let lives = |loaded: &Loaded| loaded.ring.is_alive(path) && loaded.ring.is_tenant_alive(tenant);
+        self.loaded().as_ref().is_some_and(lives)
     }
 
     /// The search token of a value for a recording that ends on `day`.

@@ -52,6 +52,7 @@ pub struct Located {
 pub struct Session {
     opened: Arc<Opened>,
     recording: RecordingId,
+    tenant: TenantNumber,
     path: TimePath,
     expires_at: Timestamp,
     etag: String,
@@ -76,7 +77,7 @@ impl Playback {
             return Err(Error::new(Problem::NotFound, "this tenant has no such recording"));
         };
         let mark = self.catalog.ring_mark().await.map_err(not_found_out)?;
-        let state = life::state_at(&recording, &mark, self.clock.now());
+        let state = self.reader.state_at(&recording, &mark, self.clock.now());
         if state.is_gone() {
             let problem = life::gone(state);
             return Err(Error::new(problem, format!("{}; its state is '{state}'", problem.title())));
@@ -108,6 +109,7 @@ impl Playback {
         Ok(Session {
             opened: Arc::new(opened),
             recording: recording.id,
+            tenant: recording.tenant,
             path: wrap.path,
             expires_at: wrap.expires_at,
             etag: format!("\"{}\"", recording.object),
@@ -139,6 +141,7 @@ impl Playback {
             clock: self.clock.clone(),
             stats: self.stats.clone(),
             recording: session.recording,
+            tenant: session.tenant,
             path: session.path,
             expires_at: session.expires_at,
         };
@@ -200,13 +203,14 @@ struct Watch {
     clock: Arc<dyn Clock>,
     stats: Arc<PlaybackStats>,
     recording: RecordingId,
+    tenant: TenantNumber,
     path: TimePath,
     expires_at: Timestamp,
 }
 
 impl Watch {
     fn pass(&self, piece: std::result::Result<Bytes, ReadError>) -> std::result::Result<Bytes, Cut> {
-        if self.clock.now() >= self.expires_at || !self.keyring.is_alive(&self.path) {
+        if self.clock.now() >= self.expires_at || !self.keyring.is_alive(self.tenant, &self.path) {
             return Err(Cut::Ended);
         }
         match piece {

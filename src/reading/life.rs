@@ -7,7 +7,7 @@ use crate::catalog::{Recording, RingMark, Tenant, WrapRow};
 use crate::model::{CallData, Class, Problem, State, Timestamp};
 
 /// The state that counts at `now`: a recording whose every term has ended is `expiring` before any run has touched it.
-pub fn state_at(recording: &Recording, mark: &RingMark, now: Timestamp) -> State {
+fn state_at(recording: &Recording, mark: &RingMark, now: Timestamp) -> State {
     let audio = || recording.wraps.iter().filter(|wrap| Class::AUDIO.contains(&wrap.class));
     if recording.state.is_gone() || audio().any(|wrap| !has_ended(wrap, mark, now)) {
         return recording.state;
@@ -67,6 +67,15 @@ struct LabelText {
 }
 
 impl Reader {
+    /// [`state_at`], and what the ring knows: a catalog restored from before an erasure calls alive what is dead.
+    pub fn state_at(&self, recording: &Recording, mark: &RingMark, now: Timestamp) -> State {
+        let state = state_at(recording, mark, now);
+        if state.is_gone() || recording.wraps.iter().any(|wrap| self.opens(recording.tenant, wrap)) {
+            return state;
+        }
+        State::Shredded
+    }
+
     /// Opens what the row holds sealed. A recording that is gone has neither name nor call.
     pub fn view(
         &self,
@@ -75,7 +84,7 @@ impl Reader {
         mark: &RingMark,
         now: Timestamp,
     ) -> Result<RecordingView, ReadError> {
-        let state = state_at(recording, mark, now);
+        let state = self.state_at(recording, mark, now);
         let (label, call) = if state.is_gone() {
             (None, None)
         } else {

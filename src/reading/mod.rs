@@ -91,8 +91,13 @@ impl Reader {
 
     /// The data key through whichever audio wrap is alive.
     pub fn any_data_key(&self, recording: &Recording) -> Result<DataKey, ReadError> {
-        let alive = recording.wraps.iter().find(|wrap| wrap.sealed.is_some() && self.keyring.is_alive(&wrap.path));
+        let alive = recording.wraps.iter().find(|wrap| self.opens(recording.tenant, wrap));
         self.data_key(recording, alive.ok_or(ReadError::Gone)?.class)
+    }
+
+    /// Whether there still is a key for the wrap, and the wrap itself.
+    fn opens(&self, tenant: TenantNumber, wrap: &WrapRow) -> bool {
+        wrap.sealed.is_some() && self.keyring.is_alive(tenant, &wrap.path)
     }
 
     /// The call's data through the wrap of `class` (cdr or finance). `None`: there is none, or that term is over.
@@ -105,7 +110,7 @@ impl Reader {
         let (Some(blob), Some(wrap)) = (&call.blob, call.wraps.iter().find(|wrap| wrap.class == class)) else {
             return Ok(None);
         };
-        if wrap.sealed.is_none() || !self.keyring.is_alive(&wrap.path) {
+        if !self.opens(recording.tenant, wrap) {
             return Ok(None);
         }
         let subject = call.id.into();
