@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::io::Read;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use object_store::aws::AmazonS3Builder;
 use object_store::path::Path;
-use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt};
+use object_store::{BackoffConfig, MultipartUpload, ObjectStore, ObjectStoreExt, RetryConfig};
 
 use super::{Result, Store, StoreError, not_done};
 
@@ -17,12 +18,18 @@ const PUT_LEN_MAX: u64 = 16 << 20;
 /// 10,000 parts, so an object can be 160 GB.
 const PART_LEN: usize = 16 << 20;
 
+/// How often and how long a request is tried: an upload waits for it, and the spool has the recording anyway.
+const RETRIES_MAX: usize = 3;
+const RETRY_TIME_MAX: Duration = Duration::from_secs(5);
+
 pub fn open(place: &str) -> Result<Store> {
     let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
     if bucket.is_empty() {
         return Err(StoreError::Misconfigured("store is s3://<bucket>/<prefix>: the bucket is missing".into()));
     }
-    let builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
+    let retry =
+        RetryConfig { max_retries: RETRIES_MAX, retry_timeout: RETRY_TIME_MAX, backoff: BackoffConfig::default() };
+    let builder = AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(retry);
     let objects = builder.build().map_err(|error| {
         StoreError::Misconfigured(format!("the S3 store {bucket} cannot be used, check the AWS_* variables: {error}"))
     })?;
