@@ -17,7 +17,7 @@ async fn a_recording_goes_in_plays_back_and_dies() {
     let late = vault.serve_with(&[], Some("+31d"));
     assert_eq!(client.fetch(&late.audio(&id)).await.0, 410);
     drop(late);
-    let floor = (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(32 * 24)).to_string();
+    let floor = (crate::support::held::now() + jiff::SignedDuration::from_hours(32 * 24)).to_string();
     let report = vault.ok_at(&["expire", "--floor", &floor], Some("+32d"));
 
     assert_eq!(report["keys_destroyed"], 1);
