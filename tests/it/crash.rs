@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::support::wire::{Dice, Seen, SlowUpload};
 use crate::support::{Client, Server, Vault, files, json, killed_at, noise, wait_until};
 
-const LIVES: usize = 60;
+const LIVES: usize = 100;
 const UPLOADS_PER_LIFE: usize = 5;
 const CHUNK_LEN: usize = 16_384;
 /// What was sent this long before the kill was there to be taken, even on a machine that is busy.

@@ -78,6 +78,21 @@ async fn canaries_reach_no_file_no_log_no_metric_and_no_error_text() {
     watched.check(&vault.token);
 }
 
+/// Without this, the test above could pass because it sees nothing.
+#[test]
+fn a_canary_is_seen_in_every_spelling_and_at_every_offset() {
+    let digits = A_NUMBER.trim_start_matches('+');
+    for before in ["", "x", "xy", "xyz"] {
+        let text = format!("{before}{A_NUMBER}, and more");
+        let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+        for bytes in [text.as_bytes(), &utf16, hex.as_bytes(), STANDARD_NO_PAD.encode(&text).as_bytes()] {
+            assert_eq!(canaries_in(bytes, "cv_token"), [digits]);
+        }
+    }
+    assert_eq!(canaries_in(&MARKER.repeat(2), "cv_token").len(), 1);
+}
+
 /// Everything that must not hold a canary.
 #[derive(Default)]
 struct Watched {
