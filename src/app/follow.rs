@@ -77,7 +77,7 @@ async fn forward_spool(vault: Arc<Vault>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        match vault.ingest.recover().await {
+        match vault.ingest.forward().await {
             Ok(recovered) if recovered.forwarded > 0 => {
                 tracing::info!(
                     count = recovered.forwarded,

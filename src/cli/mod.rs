@@ -136,7 +136,7 @@ impl From<ConfigError> for Failure {
 
 impl From<AppError> for Failure {
     fn from(error: AppError) -> Failure {
-        let message = crate::model::text::chain(&error);
+        let message = crate::model::error::chain(&error);
         match error {
             AppError::Config(_) | AppError::NotInitialised(_) | AppError::Refused(_) => Failure::Config(message),
             _ => Failure::Failed(message),
@@ -146,12 +146,12 @@ impl From<AppError> for Failure {
 
 impl From<crate::catalog::CatalogError> for Failure {
     fn from(error: crate::catalog::CatalogError) -> Failure {
-        Failure::Failed(crate::model::text::chain(&error))
+        Failure::Failed(crate::model::error::chain(&error))
     }
 }
 
 impl From<crate::model::Error> for Failure {
     fn from(error: crate::model::Error) -> Failure {
-        Failure::Failed(crate::model::text::chain(&error))
+        Failure::Failed(crate::model::error::chain(&error))
     }
 }

@@ -83,14 +83,17 @@ async fn verify(vault: &Vault, recording: &Recording, bar: &ProgressBar, report:
         Err(ReadError::Gone) => report.ended += 1,
         Err(error) => {
             bar.set_message(format!("{} damaged", report.faults.len() + 1));
-            report.faults.push(Fault { recording: recording.id.to_string(), fault: crate::model::text::chain(&error) });
+            report
+                .faults
+                .push(Fault { recording: recording.id.to_string(), fault: crate::model::error::chain(&error) });
         }
     }
 }
 
 /// Objects in the store that neither a recording nor the sweep knows of.
 async fn count_orphans(vault: &Vault, needed: &HashSet<ObjectId>) -> Result<u64, Failure> {
-    let listed = vault.reader.store.list().await.map_err(|error| Failure::Failed(crate::model::text::chain(&error)))?;
+    let listed =
+        vault.reader.store.list().await.map_err(|error| Failure::Failed(crate::model::error::chain(&error)))?;
     let to_sweep: HashSet<_> = vault.catalog.objects_to_sweep(u32::MAX).await?.into_iter().collect();
     let unknown = listed.iter().filter(|(object, _)| !needed.contains(object) && !to_sweep.contains(object));
     Ok(unknown.count() as u64)

@@ -31,8 +31,8 @@ use crate::catalog::{
     Announcement, CommittedGeneration, Lease, Puncture, QueuedPuncture, RingMark, Run, SharedCatalog,
 };
 use crate::keyring::{Destroyed, Keyring, Present};
+use crate::model::error::chain;
 use crate::model::term::TERM_MIN;
-use crate::model::text::chain;
 use crate::model::{Clock, Epoch, Timestamp};
 use crate::store::{Store, StoreError};
 
@@ -175,17 +175,18 @@ impl Expire {
         if present.generation > mark.generation {
             self.take_watermark(&mark, &present).await?;
         }
+        let mark = self.catalog.ring_mark().await.map_err(failed)?;
+        let committed = mark.run.filter(|run| run.committed.is_some());
+        // What a run has committed itself to destroy is pending until it is gone; else nothing is begun here yet.
+        let stopped = |error| if committed.is_some() { pending(error) } else { failed(error) };
+        self.keyring.replicate(&present).await.map_err(stopped)?;
         // A generation above the present one was never committed; one below it was destroyed as far as the crash let it.
-        let leftovers = match self.keyring.settle(&present).await {
-            Ok(leftovers) => leftovers,
-            // What an earlier run began to destroy is still there; otherwise nothing has been destroyed yet.
-            Err(error) if self.keyring.has_older(present.generation).await => return Err(pending(error)),
-            Err(error) => return Err(failed(error)),
-        };
-        report.leftovers_destroyed = leftovers as u64;
-        let mark = self.catalog.ring_mark().await.map_err(pending)?;
-        if let Some(run) = mark.run.filter(|run| run.committed.is_some()) {
-            self.record(&run, now, report).await?;
+        if !self.keyring.is_only(present.generation).await.map_err(stopped)? {
+            let leftovers = self.keyring.retire(present.generation).await.map_err(pending)?;
+            report.leftovers_destroyed = leftovers as u64;
+        }
+        if let Some(run) = &committed {
+            self.record(run, now, report).await?;
         }
         Ok(present)
     }
@@ -263,9 +264,8 @@ impl Expire {
         let successor = match self.keyring.succeed(present, plan.floor, &punctures, now).await {
             Ok(successor) => successor,
             Err(error) => {
-                if let Err(error) = self.keyring.discard(present.generation + 1).await {
-                    tracing::warn!(%error, "a generation that was not finished is left for the next run");
-                }
+                // A successor that stays may be whole, and is then the one that the next run finds.
+                self.keyring.discard(present.generation + 1).await.map_err(pending)?;
                 return Err(failed(error));
             }
         };
@@ -335,7 +335,7 @@ impl Expire {
     fn not_swept(&self, error: &StoreError, report: &mut Report, count: usize) {
         report.objects_left = count as u64;
         tracing::warn!(
-            error = error as &dyn std::error::Error,
+            error = chain(error),
             "dead objects stay in the store until the next run; they cannot be opened"
         );
     }

@@ -7,6 +7,7 @@ use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{HeaderMap, StatusCode};
 use serde::Serialize;
 
+use crate::model::error::chain;
 use crate::model::{Error, Kind, Problem};
 
 /// Seconds after which a sender may try again.
@@ -30,11 +31,11 @@ impl IntoResponse for Error {
         let problem = self.problem;
         match self.kind() {
             Kind::Internal | Kind::Integrity => {
-                let source = self.source.as_deref().map(|source| source as &dyn std::error::Error);
+                let source = self.source.as_deref().map(|source| chain(source));
                 tracing::error!(problem = problem.name(), source, "a request failed");
             }
             Kind::Unavailable => {
-                let source = self.source.as_deref().map(|source| source as &dyn std::error::Error);
+                let source = self.source.as_deref().map(|source| chain(source));
                 tracing::warn!(problem = problem.name(), source, "a request could not be served");
             }
             _ => tracing::debug!(problem = problem.name(), "a request was refused"),

@@ -34,6 +34,7 @@ use crate::crypto::random::random;
 use crate::crypto::stream::SealedObject;
 use crate::crypto::wrap::Binding;
 use crate::keyring::KeyringError;
+use crate::model::error::chain;
 use crate::model::range::UploadRange;
 use crate::model::{CallData, Class, Clock, Completeness, Error, ObjectId, Problem, RecordingId, Result, State};
 use crate::reading::{ReadError, Reader};
@@ -222,7 +223,7 @@ impl Ingest {
         match self.reader.store.put(parcel).await {
             Ok(()) => Ok(State::Stored),
             Err(error) => {
-                tracing::warn!(recording.id = %name.recording, error = &error as &dyn std::error::Error,
+                tracing::warn!(recording.id = %name.recording, error = chain(&error),
                     "the object store did not take a recording; it stays in the spool and is sent again");
                 self.reader.spool.sync_names().await.map_err(not_spooled)?;
                 Ok(State::Spooled)
@@ -260,7 +261,7 @@ impl Ingest {
         if state == State::Stored
             && let Err(error) = self.reader.spool.remove(target.segment())
         {
-            tracing::warn!(error = &error as &dyn std::error::Error, "a segment that is not needed stays in the spool");
+            tracing::warn!(error = chain(&error), "a segment that is not needed stays in the spool");
         }
         Ok(target.row.clone().finished(finished))
     }

@@ -2,18 +2,20 @@
 //!
 //! # Promise
 //! After [`Ingest::recover`] returned at a start, no recording is `receiving`, and whatever arrived before the crash is a
-//! partial recording. It is run again at intervals: recordings that the object store did not take are sent again.
+//! partial recording. It needs the local disk and the catalog alone: a store that is down delays no start.
+//! [`Ingest::forward`] is run at intervals and sends what the object store does not have yet.
 //! # Invariants
 //! A segment whose writer died is not continued: the chunk that was being written may have been sealed under its index
-//! already. Its whole chunks are sealed again into a new segment, under a new salt.
+//! already. Its whole chunks are sealed again into a new segment, under a new salt. The catalog learns of the new segment
+//! when it is whole: until then the old one is what counts, and a crash in between is as if nothing had been done.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::BytesMut;
 
 use super::intake::Intake;
+use super::live::Slot;
 use super::{Ingest, Target, not_committed, not_read, not_spooled, not_stored};
 use crate::catalog::{CatalogError, Recording};
 use crate::crypto::header::{HEADER_LEN, SEALED_CHUNK_LEN, TAG_LEN};
@@ -21,6 +23,7 @@ use crate::crypto::keys::DataKey;
 use crate::crypto::random::random;
 use crate::crypto::receipt::DigestOfTags;
 use crate::crypto::stream::{Opener, SealedObject, full_chunks};
+use crate::model::error::chain;
 use crate::model::{Completeness, Error, ObjectId, Problem, RecordingId, Result, State};
 use crate::reading::ReadError;
 use crate::spool::SegmentName;
@@ -35,11 +38,13 @@ pub struct Recovered {
     pub forwarded: u64,
     /// Were not needed.
     pub removed: u64,
-    /// Are still in the spool: the store or the disk does not let them go.
+    /// Are still in the spool, after [`Ingest::forward`]; could not be recovered, after [`Ingest::recover`].
     pub left: u64,
 }
 
 const PAGE: u32 = 1_000;
+/// A store that refuses this many recordings one after the other is down: the rest waits for the next round.
+const REFUSALS_MAX: u32 = 3;
 
 impl Ingest {
     /// Goes through the spool, then through rows that lost their segment. One that fails does not stop the others.
@@ -50,18 +55,27 @@ impl Ingest {
             by_recording.entry(name.recording).or_default().push((name, sealed_len));
         }
         for (recording, segments) in by_recording {
-            let Some(mut slot) = self.live.enter(usize::MAX) else { continue };
-            if !slot.hold(recording) {
-                continue;
-            }
-            if let Err(error) = self.recover_recording(recording, segments, &mut recovered).await {
-                recovered.left += 1;
-                let source = error.source.as_deref().map(|source| source as &dyn std::error::Error);
-                tracing::warn!(recording.id = %recording, %error, source, "a segment stays in the spool and is tried again");
-            }
+            let step = self.recover_recording(recording, segments, &mut recovered).await;
+            recovered.count(recording, step);
         }
         self.abandon_empty().await?;
         self.stats.recovered.fetch_add(recovered.salvaged, Relaxed);
+        Ok(recovered)
+    }
+
+    /// [`Ingest::recover`], then sends what is spooled.
+    pub async fn forward(&self) -> Result<Recovered> {
+        let mut recovered = self.recover().await?;
+        let mut refusals = 0;
+        for (name, sealed_len) in self.reader.spool.segments().map_err(not_spooled)? {
+            if refusals == REFUSALS_MAX {
+                break;
+            }
+            let step = self.forward_segment(name, sealed_len).await;
+            refusals = if step.is_err() { refusals + 1 } else { 0 };
+            recovered.count(name.recording, step);
+        }
+        recovered.left = self.reader.spool.segments().map_err(not_spooled)?.len() as u64;
         Ok(recovered)
     }
 
@@ -72,44 +86,60 @@ impl Ingest {
         recording: RecordingId,
         mut segments: Vec<(SegmentName, u64)>,
         recovered: &mut Recovered,
-    ) -> Result<()> {
+    ) -> Result<Step> {
+        let Some(_slot) = self.claim(recording) else { return Ok(Step::Kept) };
         let row = self.catalog.recording(None, recording).await.map_err(not_committed)?;
-        let Some(row) = row.filter(|row| !row.state.is_gone()) else {
-            return self.remove_all(&segments, recovered);
-        };
-        if row.state != State::Receiving
-            && let Some(at) = segments.iter().position(|(name, _)| name.object == row.object)
-        {
-            let (name, sealed_len) = segments.remove(at);
+        let row = row.filter(|row| !row.state.is_gone());
+        let mut kept = None;
+        if let Some(row) = row {
             if row.state == State::Spooled {
-                self.forward(&row, name, sealed_len).await?;
-                recovered.forwarded += 1;
-            } else {
-                self.remove_all(&[(name, sealed_len)], recovered)?;
+                segments.retain(|(name, _)| name.object != row.object);
             }
+            kept = self.salvage(row, &segments).await?;
         }
-        if !segments.is_empty() {
-            let kept = self.salvage(row, &segments).await?;
-            recovered.salvaged += u64::from(kept.is_some());
-            segments.retain(|(name, _)| Some(name.object) != kept);
-            self.remove_all(&segments, recovered)?;
+        for (name, _) in segments.iter().filter(|(name, _)| Some(name.object) != kept) {
+            self.reader.spool.remove(*name).map_err(not_spooled)?;
+            recovered.removed += 1;
         }
-        Ok(())
+        Ok(if kept.is_some() { Step::Salvaged } else { Step::Kept })
     }
 
-    /// Sends a spooled recording again.
-    async fn forward(&self, row: &Recording, name: SegmentName, sealed_len: u64) -> Result<()> {
+    /// Sends a spooled recording. The claim is taken for the row, not for the transfer: an outage must not turn the retry
+    /// of what was acknowledged into a conflict.
+    async fn forward_segment(&self, name: SegmentName, sealed_len: u64) -> Result<Step> {
+        if !self.is_spooled(name).await? {
+            return Ok(Step::Kept);
+        }
         let path = self.reader.spool.path(name);
         self.reader.store.put(Parcel { object: name.object, path: &path, sealed_len }).await.map_err(not_stored)?;
-        match self.catalog.stored(row.id, name.object, self.clock.now()).await {
-            Ok(()) | Err(CatalogError::WrongState) => self.reader.spool.remove(name).map_err(not_spooled),
-            Err(error) => Err(not_committed(error)),
+        let Some(_slot) = self.claim(name.recording) else { return Ok(Step::Kept) };
+        match self.catalog.stored(name.recording, name.object, self.clock.now()).await {
+            Ok(()) => {}
+            // It was ended, or has grown into another object, while it was on its way.
+            Err(CatalogError::WrongState) => return Ok(Step::Kept),
+            Err(error) => return Err(not_committed(error)),
         }
+        self.reader.spool.remove(name).map_err(not_spooled)?;
+        Ok(Step::Forwarded)
+    }
+
+    async fn is_spooled(&self, name: SegmentName) -> Result<bool> {
+        let row = self.catalog.recording(None, name.recording).await.map_err(not_committed)?;
+        Ok(row.is_some_and(|row| row.state == State::Spooled && row.object == name.object))
+    }
+
+    /// `None`: an upload is at work on the recording.
+    fn claim(&self, recording: RecordingId) -> Option<Slot> {
+        let mut slot = self.live.enter(usize::MAX)?;
+        slot.hold(recording).then_some(slot)
     }
 
     /// Keeps what a dead writer left, if it is more than the row has already, and gives the object that it became. `None`:
     /// there was nothing to keep.
     async fn salvage(&self, row: Recording, segments: &[(SegmentName, u64)]) -> Result<Option<ObjectId>> {
+        if segments.is_empty() {
+            return Ok(None);
+        }
         let data_key = match self.reader.any_data_key(&row) {
             Ok(data_key) => data_key,
             // Its term ended while it lay here: nothing can open it, and the next run sees to its row.
@@ -126,18 +156,19 @@ impl Ingest {
             return Ok(None);
         };
         let mut target = Target { row, data_key, object: found.name.object };
-        let (path, object) = match found.closed {
+        let object = match found.closed {
             Some(object) => {
                 self.reader.spool.sync(found.name).await.map_err(not_spooled)?;
-                (self.reader.spool.path(found.name), object)
+                object
             }
             None => {
                 target.object = ObjectId(random());
                 self.seal_again(&target, &found).await?
             }
         };
-        let state = self.hand_on(target.segment(), path, object.sealed_len).await?;
-        self.commit(&target, state, Completeness::Partial, object).await?;
+        // Durability: the name of the segment on which the row is about to rest.
+        self.reader.spool.sync_names().await.map_err(not_spooled)?;
+        self.commit(&target, State::Spooled, Completeness::Partial, object).await?;
         tracing::info!(recording.id = %target.row.id, size_bytes = object.plain_len,
             "what a crash interrupted was kept as a partial recording");
         Ok(Some(target.object))
@@ -184,7 +215,7 @@ impl Ingest {
         Ok(Found { name, plain_len, closed: None, opener: Some(opener) })
     }
 
-    async fn seal_again(&self, target: &Target, found: &Found) -> Result<(PathBuf, SealedObject)> {
+    async fn seal_again(&self, target: &Target, found: &Found) -> Result<SealedObject> {
         let opener = found.opener.as_ref().expect("a segment with whole chunks was opened");
         let mut intake =
             Intake::begin(&self.reader.spool, target, Default::default(), u64::MAX).map_err(not_spooled)?;
@@ -195,20 +226,13 @@ impl Ingest {
             })?;
             intake.copy(&chunk).map_err(not_spooled)?;
         }
-        intake.close().await.map_err(not_spooled)
+        let (_, object) = intake.close().await.map_err(not_spooled)?;
+        Ok(object)
     }
 
     fn read_chunk(&self, name: SegmentName, index: u64, len: usize) -> Result<BytesMut> {
         let start = HEADER_LEN as u64 + index * SEALED_CHUNK_LEN as u64;
         self.reader.spool.read(name, start, len).map_err(not_spooled)
-    }
-
-    fn remove_all(&self, segments: &[(SegmentName, u64)], recovered: &mut Recovered) -> Result<()> {
-        for (name, _) in segments {
-            self.reader.spool.remove(*name).map_err(not_spooled)?;
-            recovered.removed += 1;
-        }
-        Ok(())
     }
 
     /// Rows that were begun and never got a segment: the crash came before their first byte was accepted.
@@ -225,9 +249,9 @@ impl Ingest {
     }
 
     async fn abandon_if_empty(&self, row: &Recording) -> Result<()> {
-        let Some(mut slot) = self.live.enter(usize::MAX) else { return Ok(()) };
+        let Some(_slot) = self.claim(row.id) else { return Ok(()) };
         let name = SegmentName { recording: row.id, object: row.object };
-        if !slot.hold(row.id) || self.reader.spool.len(name).map_err(not_spooled)?.is_some() {
+        if self.reader.spool.len(name).map_err(not_spooled)?.is_some() {
             return Ok(());
         }
         self.abandon_row(row.id).await
@@ -237,6 +261,28 @@ impl Ingest {
         match self.catalog.abandon(id).await {
             Ok(()) | Err(CatalogError::WrongState | CatalogError::NotFound) => Ok(()),
             Err(error) => Err(not_committed(error)),
+        }
+    }
+}
+
+enum Step {
+    Salvaged,
+    Forwarded,
+    /// Nothing was to be done, or somebody else is at work on it.
+    Kept,
+}
+
+impl Recovered {
+    fn count(&mut self, recording: RecordingId, step: Result<Step>) {
+        match step {
+            Ok(Step::Salvaged) => self.salvaged += 1,
+            Ok(Step::Forwarded) => self.forwarded += 1,
+            Ok(Step::Kept) => {}
+            Err(error) => {
+                self.left += 1;
+                tracing::warn!(recording.id = %recording, error = chain(&error),
+                    "a segment stays in the spool and is tried again");
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! How one generation of the ring follows another, and how a crash in between is completed.
 //!
 //! ```text
-//! find ─► settle (replicate the found one, destroy leftovers) ─► succeed (g+1 on all mirrors, read back, canary)
+//! find ─► replicate (the found one on all mirrors) ─► retire (leftovers) ─► succeed (g+1 on all mirrors, read back, canary)
 //!      ─► [the catalog takes the watermark] ─► retire (destroy g) ─► adopt
 //! ```
 
@@ -99,14 +99,12 @@ impl Keyring {
         Err(KeyringError::NoRing { watermark, found })
     }
 
-    /// Before anything is destroyed on purpose: every mirror holds the present generation, and no other one is left.
-    /// Returns how many leftovers were destroyed.
-    pub async fn settle(&self, present: &Present) -> Result<usize, KeyringError> {
+    /// Before anything is destroyed: every mirror answers and holds the present generation.
+    pub async fn replicate(&self, present: &Present) -> Result<(), KeyringError> {
         if let Some(file) = &present.generation_file {
             self.generations.write_all(present.generation, file).await?;
         }
-        self.rings.write_all(present.generation, &present.ring_file).await?;
-        self.retire(present.generation).await
+        self.rings.write_all(present.generation, &present.ring_file).await
     }
 
     /// Writes the generation after `present` to all mirrors, with everything below `floor` and each of `destroyed` dead,
@@ -148,16 +146,6 @@ impl Keyring {
             }
         }
         Ok(count)
-    }
-
-    /// Whether a mirror that answers still names a generation below this one.
-    pub async fn has_older(&self, generation: u64) -> bool {
-        for mirrors in [&self.generations, &self.rings] {
-            if mirrors.list_any().await.is_ok_and(|found| found.first().is_some_and(|first| *first < generation)) {
-                return true;
-            }
-        }
-        false
     }
 
     /// Whether `generation` is the only one on every mirror.

@@ -71,7 +71,8 @@ async fn a_generation_that_was_half_written_is_a_leftover_and_is_destroyed() {
     std::fs::write(g.join("generation.2"), b"").expect("written");
 
     let found = keyring.find(1).await.expect("generation 1 opens");
-    let leftovers = keyring.settle(&found).await.expect("the store answers");
+    keyring.replicate(&found).await.expect("the store answers");
+    let leftovers = keyring.retire(found.generation).await.expect("the store answers");
 
     assert_eq!((found.generation, leftovers), (present.generation, 2));
     assert!(keyring.is_only(1).await.expect("the store answers"));
@@ -113,7 +114,7 @@ async fn a_mirror_that_came_back_empty_is_filled_before_anything_is_destroyed() 
     let present = keyring.create_first(now()).await.expect("empty key stores");
     std::fs::remove_file(k1.join("ring.1")).expect("it was there");
 
-    keyring.settle(&present).await.expect("both answer");
+    keyring.replicate(&present).await.expect("both answer");
 
     assert_eq!(std::fs::read(k1.join("ring.1")).ok(), std::fs::read(k2.join("ring.1")).ok());
 }

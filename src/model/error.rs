@@ -105,6 +105,20 @@ problems! {
         "The spool or its disk is full. Nothing that was acknowledged is lost: make room in spool_dir, or raise spool.bytes_max.";
 }
 
+/// An error with its causes, each once, for the log and for whoever runs a command.
+pub fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
 /// What a verb answers when it cannot do what was asked.
 #[derive(Debug)]
 pub struct Error {

@@ -22,7 +22,7 @@ const PART_LEN: usize = 16 << 20;
 const CONNECT_TIMEOUT: &str = "5s";
 const REQUEST_TIMEOUT: &str = "30s";
 const RETRIES_MAX: usize = 3;
-const RETRY_TIMEOUT: Duration = Duration::from_secs(10);
+const RETRY_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub fn open(place: &str) -> Result<Store> {
     let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));

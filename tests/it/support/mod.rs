@@ -1,10 +1,14 @@
 //! The program as its users have it: the built binary, its commands, its HTTP port, a directory of its own.
 
-use std::io::{BufRead, BufReader, Read};
+pub mod held;
+pub mod wire;
+
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use callvault::config::{Config, RawSettings};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -32,8 +36,19 @@ impl Vault {
         Vault::in_dir(tempfile::tempdir().expect("a temporary directory"))
     }
 
+    /// [`Vault::new`] with variables that may name places beside its data.
+    pub fn with_env(env: impl FnOnce(&Path) -> Vec<(String, String)>) -> Vault {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let env = env(dir.path());
+        Vault::made(dir, env)
+    }
+
     pub fn in_dir(dir: TempDir) -> Vault {
-        let mut vault = Vault { dir, token: String::new(), env: Vec::new() };
+        Vault::made(dir, Vec::new())
+    }
+
+    fn made(dir: TempDir, env: Vec<(String, String)>) -> Vault {
+        let mut vault = Vault { dir, token: String::new(), env };
         vault.ok(&["init"]);
         let terms = ["--customer-term", "30d", "--training-term", "30d"];
         vault.ok(&[&["tenant", "create", "acme", "--name", "Acme", "--recording", "on"][..], &terms].concat());
@@ -45,6 +60,39 @@ impl Vault {
         self.dir.path().join("data")
     }
 
+    /// Another vault with the same bytes, in a directory of its own.
+    pub fn copied(&self) -> Vault {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        for entry in std::fs::read_dir(self.dir.path()).expect("the vault's directory").flatten() {
+            copy_dir(&entry.path(), &dir.path().join(entry.file_name()));
+        }
+        let moved = |value: &String| value.replace(&*self.dir.path().to_string_lossy(), &dir.path().to_string_lossy());
+        let env = self.env.iter().map(|(name, value)| (name.clone(), moved(value))).collect();
+        Vault { dir, token: self.token.clone(), env }
+    }
+
+    /// A path below the vault's directory, beside its data.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// This vault's settings for use inside this process.
+    pub fn config(&self) -> Config {
+        let mut raw = RawSettings { data_dir: Some(self.path()), ..RawSettings::default() };
+        raw.expire.every = Some("never".into());
+        for (name, value) in &self.env {
+            let list = || value.split(',').map(str::to_owned).collect();
+            match name.as_str() {
+                "CALLVAULT_KEY_STORE" => raw.key_store = Some(list()),
+                "CALLVAULT_GENERATION_STORE" => raw.generation_store = Some(list()),
+                "CALLVAULT_STORE" => raw.store = Some(value.clone()),
+                "CALLVAULT_MASTER_KEY_FILE" => raw.master_key_file = Some(value.into()),
+                _ => {}
+            }
+        }
+        Config::check(raw).expect("the settings are sound")
+    }
+
     pub fn make_token(&self, tenant: &str, scopes: &str) -> String {
         let made = self.ok(&["token", "create", "--tenant", tenant, "--name", "test", "--scope", scopes]);
         made["token"].as_str().expect("a token").to_owned()
@@ -52,14 +100,11 @@ impl Vault {
 
     /// The binary on this vault, with `--json`; `at` (such as "+31d") shifts its clock by faketime.
     pub fn command(&self, args: &[&str], at: Option<&str>) -> Command {
-        let mut command = match at {
-            None => Command::new(binary()),
-            Some(at) => {
-                let mut command = Command::new("faketime");
-                command.arg("-f").arg(at).arg(binary()).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-                command
-            }
-        };
+        let mut command = Command::new(binary());
+        if let Some(at) = at {
+            // Not through faketime(1): it stays between, and a signal for the binary would hit it.
+            command.env("LD_PRELOAD", faketime_library()).env("FAKETIME", at).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        }
         command.args(args).arg("--json").arg("--data-dir").arg(self.path());
         command.envs(self.env.iter().cloned());
         command
@@ -93,7 +138,10 @@ impl Vault {
 
     /// `serve` on a free port, its own expire runs off unless `args` say otherwise.
     pub fn serve_with(&self, args: &[&str], at: Option<&str>) -> Server {
-        let mut arguments = vec!["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"];
+        let mut arguments = vec!["serve", "--listen", "127.0.0.1:0"];
+        if !args.contains(&"--metrics-listen") {
+            arguments.extend(["--metrics-listen", "127.0.0.1:0"]);
+        }
         if !args.contains(&"--expire-every") {
             arguments.extend(["--expire-every", "never"]);
         }
@@ -150,6 +198,16 @@ impl Drop for Server {
 
 pub fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_callvault")
+}
+
+/// What faketime(1) preloads.
+fn faketime_library() -> &'static str {
+    static LIBRARY: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    LIBRARY.get_or_init(|| {
+        let output = Command::new("faketime").args(["-f", "+0", "printenv", "LD_PRELOAD"]).output();
+        let output = output.expect("these tests need faketime");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    })
 }
 
 /// A client with the vault's token.
@@ -236,14 +294,60 @@ pub fn copy_dir(from: &Path, to: &Path) {
     assert!(status.success(), "{} was not copied", from.display());
 }
 
-pub fn read_to_end(mut reader: impl Read) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    reader.read_to_end(&mut bytes).ok();
-    bytes
+/// An address that was free a moment ago, for what cannot tell which one it took.
+pub fn free_address() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("it is bound").to_string()
 }
 
 fn unique() -> u64 {
     use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
     static NEXT: AtomicU64 = AtomicU64::new(0);
     NEXT.fetch_add(1, Relaxed)
+}
+
+/// The system calls by which a run changes a disk, and those by which it looks at one.
+pub const DISK_CALLS: [&str; 5] = ["write", "pwrite64", "fsync", "unlink", "openat"];
+
+/// `command` under strace, killed when one of its threads makes `call` for the `step`-th time.
+pub fn killed_at(command: &Command, call: &str, step: usize) -> Command {
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
+    strace.args(["-e", &format!("inject={call}:signal=KILL:when={step}")]);
+    strace.arg(command.get_program()).args(command.get_args());
+    strace.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    strace
+}
+
+/// A mount that the test made; taken away when it is dropped.
+pub struct Mount(PathBuf);
+
+impl Mount {
+    /// The same directory, read-only: file modes do not stop the superuser, a read-only mount does.
+    pub fn read_only(dir: &Path) -> Mount {
+        run_mount(&["--bind", &dir.to_string_lossy(), &dir.to_string_lossy()]);
+        let mount = Mount(dir.to_owned());
+        run_mount(&["-o", "remount,ro,bind", &dir.to_string_lossy()]);
+        mount
+    }
+
+    /// A disk of this size.
+    pub fn small_disk(dir: &Path, size: &str) -> Mount {
+        std::fs::create_dir_all(dir).expect("a directory");
+        run_mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "callvault-test", &dir.to_string_lossy()]);
+        Mount(dir.to_owned())
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("-l").arg(&self.0).status();
+        assert!(unmounted.is_ok_and(|status| status.success()), "{} stays mounted", self.0.display());
+    }
+}
+
+fn run_mount(args: &[&str]) {
+    let output = Command::new("mount").args(args).output().expect("mount(8) is there");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "this test needs to mount a file system, as root: mount {args:?}: {text}");
 }

@@ -1,0 +1,334 @@
+//! The object store as S3, and what happens while it is down, wrong or slow: `202` is durable, plays, and arrives later.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use s3s::auth::SimpleAuth;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::support::{Client, Server, Vault, files, id_of, json, noise};
+
+const ACCESS_KEY: &str = "AKIATEST";
+const SECRET_KEY: &str = "a-secret-of-the-test";
+const MIB: usize = 1 << 20;
+/// An upload is answered within this even when the store is down: senders give up after 30 s.
+const ANSWER_MAX: Duration = Duration::from_secs(15);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn recordings_go_to_s3_play_in_ranges_and_are_deleted_in_bulk() {
+    let store = Bucket::start().await;
+    let vault = store.vault(SECRET_KEY);
+    let client = Client::new(&vault.token);
+    let mut server = vault.serve();
+    let bytes = noise(1, 300_000);
+    let ids: Vec<_> = {
+        let mut ids = Vec::new();
+        for number in 0..3 {
+            ids.push(id_of(&client.upload(&server, &format!("call-{number}"), bytes.clone()).await));
+        }
+        ids
+    };
+
+    assert_eq!(store.objects().len(), 3);
+    assert_eq!(files(&vault.path().join("spool")), Vec::<PathBuf>::new());
+    assert_eq!(client.fetch(&server.audio(&ids[0])).await, (200, bytes.clone()));
+    for (range, expected) in [
+        ("bytes=0-0", 0..1),
+        ("bytes=16383-16384", 16_383..16_385),
+        ("bytes=-5", 299_995..300_000),
+        ("bytes=250000-", 250_000..300_000),
+    ] {
+        let answer = client.request("GET", &server.audio(&ids[1])).header("range", range).send().await.expect("sent");
+        assert_eq!(answer.status(), 206);
+        assert_eq!(answer.bytes().await.expect("a body"), bytes[expected], "{range}");
+    }
+    assert_eq!(vault.ok(&["verify"])["recordings"], 3);
+    for id in &ids[..2] {
+        vault.ok(&["recording", "delete", id]);
+    }
+    server.stop();
+    assert_eq!(vault.ok(&["expire"])["objects_swept"], 2);
+    assert_eq!(store.objects().len(), 1);
+    assert_eq!(store.requests().iter().filter(|request| request.contains("POST /bucket?delete")).count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_secret_is_a_clear_error_and_loses_nothing() {
+    let store = Bucket::start().await;
+    let vault = store.vault("another-secret");
+    let client = Client::new(&vault.token);
+    let server = vault.serve();
+
+    let (status, answer) = put(&client, &server, "call", noise(2, 30_000)).await;
+
+    assert_eq!((status, &answer["state"]), (202, &Value::from("spooled")), "{answer}");
+    assert!(server.log_text().contains("SignatureDoesNotMatch"), "{}", server.log_text());
+    assert!(!server.log_text().contains("another-secret"));
+    let (code, text) = vault.exit(&["verify"], None);
+    assert_eq!(code, 1);
+    assert!(text.contains("SignatureDoesNotMatch"), "{text}");
+    assert_eq!(client.fetch(&server.audio(&id_of(&answer))).await, (200, noise(2, 30_000)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_leaves_uploads_durable_in_the_spool_until_the_store_is_back() {
+    let mut store = Bucket::start().await;
+    let vault = store.vault(SECRET_KEY);
+    let client = Client::new(&vault.token);
+    let mut server = vault.serve();
+    let stored = id_of(&client.upload(&server, "before", noise(3, 30_000)).await);
+    store.stop().await;
+    let mut ids = Vec::new();
+    for number in 0..3 {
+        let began = Instant::now();
+        let (status, answer) = put(&client, &server, &format!("call-{number}"), noise(number, 300_000)).await;
+        assert_eq!((status, &answer["state"]), (202, &Value::from("spooled")), "{answer}");
+        assert!(began.elapsed() < ANSWER_MAX, "it took {:?}", began.elapsed());
+        ids.push(id_of(&answer));
+    }
+
+    assert_eq!(client.fetch(&server.audio(&ids[1])).await, (200, noise(1, 300_000)), "it plays from the spool");
+    assert_eq!(client.get(&server.audio(&stored)).await.status(), 503);
+    // Durable: the process dies, and the next one starts while the store is still down.
+    server.kill();
+    let began = Instant::now();
+    let mut server = vault.serve();
+    assert!(began.elapsed() < ANSWER_MAX, "the start took {:?}", began.elapsed());
+    assert_eq!(client.fetch(&server.audio(&ids[2])).await, (200, noise(2, 300_000)));
+    // A retry of what was acknowledged.
+    let (status, answer) = put(&client, &server, "call-0", noise(0, 300_000)).await;
+    assert_eq!((status, id_of(&answer)), (202, ids[0].clone()));
+    store.restart().await;
+    arrives(&vault, &store, 4).await;
+    for (number, id) in ids.iter().enumerate() {
+        let shown = json(client.get(&format!("{}/{id}", server.recordings())).await).await;
+        assert_eq!(shown["state"], "stored");
+        assert_eq!(client.fetch(&server.audio(id)).await, (200, noise(number as u64, 300_000)));
+    }
+    server.stop();
+    assert_eq!(vault.ok(&["verify"])["recordings"], 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_answers_500_for_a_while_is_tried_again() {
+    let store = Bucket::start().await;
+    let vault = store.vault(SECRET_KEY);
+    let client = Client::new(&vault.token);
+    let mut server = vault.serve();
+    store.fail("PUT", 1);
+    assert_eq!(put(&client, &server, "once", noise(4, 30_000)).await.0, 201, "one failure is ridden out");
+    store.fail("PUT", usize::MAX);
+
+    let (status, answer) = put(&client, &server, "long", noise(5, 30_000)).await;
+
+    assert_eq!((status, &answer["state"]), (202, &Value::from("spooled")));
+    assert_eq!(client.fetch(&server.audio(&id_of(&answer))).await, (200, noise(5, 30_000)));
+    store.fail("PUT", 0);
+    arrives(&vault, &store, 2).await;
+    store.fail("GET", usize::MAX);
+    assert_eq!(client.get(&server.audio(&id_of(&answer))).await.status(), 503);
+    store.fail("GET", 0);
+    assert_eq!(client.fetch(&server.audio(&id_of(&answer))).await, (200, noise(5, 30_000)));
+    // The sweep is tried again by the next run.
+    vault.ok(&["recording", "delete", &id_of(&answer)]);
+    server.stop();
+    store.fail("POST", usize::MAX);
+    assert_eq!(vault.ok(&["expire"])["objects_left"], 1);
+    store.fail("POST", 0);
+    assert_eq!(vault.ok(&["expire"])["objects_swept"], 1);
+    assert_eq!(store.objects().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_object_goes_in_parts_and_one_that_fails_is_aborted() {
+    let store = Bucket::start().await;
+    let vault = store.vault(SECRET_KEY);
+    let client = Client::new(&vault.token);
+    let server = vault.serve();
+    let bytes = noise(6, 20 * MIB);
+    // The second part fails.
+    store.fail("partNumber=2", usize::MAX);
+
+    let (status, answer) = put(&client, &server, "large", bytes.clone()).await;
+
+    assert_eq!((status, &answer["state"]), (202, &Value::from("spooled")), "{answer}");
+    let requests = store.requests();
+    assert!(requests.iter().any(|request| request.contains("POST") && request.contains("?uploads")), "{requests:?}");
+    assert!(requests.iter().any(|request| request.contains("DELETE") && request.contains("uploadId=")), "{requests:?}");
+    assert_eq!(store.objects().len(), 0);
+    store.fail("partNumber=2", 0);
+    arrives(&vault, &store, 1).await;
+    assert_eq!(client.fetch(&server.audio(&id_of(&answer))).await, (200, bytes));
+}
+
+/// The forwarding of the spool while somebody listens.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listener_hears_all_of_a_recording_that_moves_from_the_spool_to_the_store() {
+    use callvault::model::range::ByteRange;
+    use futures::StreamExt;
+
+    let vault = Vault::new();
+    let held = vault.held(crate::support::held::now()).await;
+    let objects = vault.path().join("objects");
+    // A store that takes nothing: its folders are files.
+    block(&objects, true);
+    let bytes = noise(7, MIB);
+    let row = held.upload(crate::support::held::Call::named("moving"), bytes.clone()).await;
+    assert_eq!(row.state, callvault::model::State::Spooled);
+    let playback = &held.app.playback;
+    let located = playback.locate(row.tenant, row.id).await.expect("it is there");
+    let session = playback.open(&located, callvault::model::Class::Customer).await.expect("it opens");
+    let whole = ByteRange::whole(bytes.len() as u64).expect("it has bytes");
+    let mut stream = std::pin::pin!(playback.stream(&session, whole).await.expect("it plays"));
+    let mut played = stream.next().await.expect("a piece").expect("it plays").to_vec();
+    block(&objects, false);
+
+    assert_eq!(held.app.ingest.forward().await.expect("it goes through").forwarded, 1);
+
+    while let Some(piece) = stream.next().await {
+        played.extend_from_slice(&piece.expect("it plays on"));
+    }
+    assert_eq!(played, bytes);
+    let session = playback.open(&located, callvault::model::Class::Customer).await.expect("it opens by the old row");
+    assert_eq!(session.plain_len(), bytes.len() as u64);
+}
+
+/// All 256 folders of a store on disk as files, or nothing.
+fn block(objects: &Path, is_blocked: bool) {
+    for byte in 0..=255 {
+        let folder = objects.join(format!("{byte:02x}"));
+        match is_blocked {
+            true => std::fs::write(folder, b"").expect("it is made"),
+            false => std::fs::remove_file(folder).expect("it is removed"),
+        }
+    }
+}
+
+/// The store has this many objects, and the spool none.
+async fn arrives(vault: &Vault, store: &Bucket, count: usize) {
+    let deadline = Instant::now() + Duration::from_secs(40);
+    while store.objects().len() < count || !files(&vault.path().join("spool")).is_empty() {
+        assert!(Instant::now() < deadline, "the spool was not forwarded");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn put(client: &Client, server: &Server, name: &str, bytes: Vec<u8>) -> (u16, Value) {
+    let request = client.request("PUT", &format!("{}/{name}", server.recordings())).body(bytes);
+    let answer = request.send().await.expect("an answer");
+    (answer.status().as_u16(), json(answer).await)
+}
+
+/// An S3 store with one bucket, on a port of its own, that checks signatures and fails where it is told to.
+struct Bucket {
+    dir: TempDir,
+    port: u16,
+    state: Arc<Mutex<Faults>>,
+    serving: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Faults {
+    /// Requests whose line contains this text fail, this many times.
+    failing: Vec<(String, usize)>,
+    requests: Vec<String>,
+}
+
+impl Bucket {
+    async fn start() -> Bucket {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        std::fs::create_dir(dir.path().join("bucket")).expect("a bucket");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("it is bound").port();
+        let mut bucket = Bucket { dir, port, state: Arc::default(), serving: None };
+        bucket.serve(listener);
+        bucket
+    }
+
+    fn serve(&mut self, listener: TcpListener) {
+        let mut builder = S3ServiceBuilder::new(s3s_fs::FileSystem::new(self.dir.path()).expect("a store"));
+        builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+        let (s3, state) = (builder.build(), self.state.clone());
+        self.serving = Some(tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let (s3, state) = (s3.clone(), state.clone());
+                let service = service_fn(move |request| answer(s3.clone(), state.clone(), request));
+                let http = hyper::server::conn::http1::Builder::new();
+                connections.spawn(http.serve_connection(TokioIo::new(stream), service));
+            }
+        }));
+    }
+
+    /// Nothing listens any more, and connections are broken.
+    async fn stop(&mut self) {
+        let serving = self.serving.take().expect("it serves");
+        serving.abort();
+        serving.await.expect_err("it was aborted");
+    }
+
+    async fn restart(&mut self) {
+        let listener = TcpListener::bind(("127.0.0.1", self.port)).await.expect("the port is still free");
+        self.serve(listener);
+    }
+
+    fn fail(&self, what: &str, times: usize) {
+        let failing = &mut self.state.lock().expect("no holder panics").failing;
+        failing.retain(|(failing, _)| failing != what);
+        failing.push((what.to_owned(), times));
+    }
+
+    fn requests(&self) -> Vec<String> {
+        self.state.lock().expect("no holder panics").requests.clone()
+    }
+
+    fn objects(&self) -> Vec<PathBuf> {
+        let is_object = |path: &PathBuf| path.file_name().is_some_and(|name| name.len() == 32);
+        files(&self.dir.path().join("bucket")).into_iter().filter(is_object).collect()
+    }
+
+    fn vault(&self, secret_key: &str) -> Vault {
+        let variables = [
+            ("CALLVAULT_STORE", "s3://bucket/some/prefix"),
+            ("AWS_ENDPOINT", &format!("http://127.0.0.1:{}", self.port)),
+            ("AWS_ALLOW_HTTP", "true"),
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
+            ("AWS_SECRET_ACCESS_KEY", secret_key),
+            ("NO_PROXY", "127.0.0.1"),
+        ];
+        Vault::with_env(|_| variables.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec())
+    }
+}
+
+async fn answer(
+    s3: S3Service,
+    state: Arc<Mutex<Faults>>,
+    request: Request<Incoming>,
+) -> Result<Response<s3s::Body>, s3s::HttpError> {
+    let line = format!("{} {}", request.method(), request.uri());
+    let fails = {
+        let mut state = state.lock().expect("no holder panics");
+        state.requests.push(line.clone());
+        let found = state.failing.iter_mut().find(|(what, left)| *left > 0 && line.contains(what.as_str()));
+        found.is_some_and(|(_, left)| {
+            *left -= usize::from(*left != usize::MAX);
+            true
+        })
+    };
+    if !fails {
+        return Service::call(&s3, request).await;
+    }
+    let mut response = Response::new(s3s::Body::from("<Error><Code>InternalError</Code></Error>".to_owned()));
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    Ok(response)
+}
