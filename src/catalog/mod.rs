@@ -400,7 +400,7 @@ pub trait Catalog: Send + Sync + 'static {
     /// `WrongState` without a trace when it is complete already, or when a wrap that is not nulled is left out.
     async fn finish(&self, finished: Finished) -> Result<()>;
     /// The spooled object has reached the object store. `WrongState` when it is not spooled any more, or the object is not
-    /// the recording's.
+    /// the recording's: one that nobody needs is then queued for the sweep.
     async fn stored(&self, id: RecordingId, object: ObjectId, at: Timestamp) -> Result<()>;
     /// Removes a row that is still `receiving`, of which nothing is kept; its object is queued for the sweep.
     async fn abandon(&self, id: RecordingId) -> Result<()>;

@@ -159,7 +159,7 @@ impl Catalog for Sqlite {
     }
 
     async fn stored(&self, id: RecordingId, object: ObjectId, at: Timestamp) -> Result<()> {
-        self.write(move |db| recordings::stored(db, id, object, at)).await
+        self.write(move |db| recordings::stored(db, id, object, at)).await?
     }
 
     async fn abandon(&self, id: RecordingId) -> Result<()> {

@@ -151,17 +151,21 @@ fn bind_again(db: &Connection, before: &Recording, wraps: &[(Class, [u8; WRAP_LE
     Ok(())
 }
 
-pub(super) fn stored(db: &Connection, id: RecordingId, object: ObjectId, at: Timestamp) -> Result<()> {
+/// The inner error leaves something: an object that the recording does not need any more, queued for the sweep.
+pub(super) fn stored(db: &Connection, id: RecordingId, object: ObjectId, at: Timestamp) -> Result<Result<()>> {
     let stored = execute(
         db,
         "UPDATE recording SET state = ?3, changed_at = ?4 WHERE id = ?1 AND object = ?2 AND state = ?5",
         params![id.as_bytes(), object.0, State::Stored as u8, millis(at), State::Spooled as u8],
     )?;
     if stored == 1 {
-        return Ok(());
+        return Ok(Ok(()));
     }
-    let is_there = first(db, "SELECT 1 FROM recording WHERE id = ?1", [id.as_bytes()], |_| Ok(()))?.is_some();
-    Err(if is_there { CatalogError::WrongState } else { CatalogError::NotFound })
+    let found = find(db, None, id)?.ok_or(CatalogError::NotFound)?;
+    if found.state.is_gone() || found.object != object {
+        house::to_sweep(db, object)?;
+    }
+    Ok(Err(CatalogError::WrongState))
 }
 
 pub(super) fn find(db: &Connection, tenant: Option<TenantNumber>, id: RecordingId) -> Result<Option<Recording>> {
