@@ -14,6 +14,7 @@ use hyper::http::request::Parts;
 use ipnet::IpNet;
 
 use super::Face;
+use super::metadata::query;
 use crate::catalog::{CatalogError, Tenant, TokenRow};
 use crate::crypto::token::Token;
 use crate::model::{Class, Error, Principal, Problem, Result, Scope};
@@ -27,7 +28,7 @@ pub struct Caller {
 impl Face {
     /// Lets a request in if its token has the scope.
     pub async fn authorise(&self, parts: &Parts, scope: Scope) -> Result<Caller> {
-        let caller = self.authenticate(parts, read_credentials(parts)?).await?;
+        let caller = self.authenticate(parts, read_credentials_for(parts, scope)?).await?;
         if caller.principal.scopes.has(scope) {
             return Ok(caller);
         }
@@ -97,6 +98,17 @@ struct Credentials {
     token: String,
     /// The user name of Basic, where there is one.
     tenant: Option<String>,
+}
+
+/// For `ingest` alone also `?token=` or `?key=`: some PBXes cannot set headers.
+fn read_credentials_for(parts: &Parts, scope: Scope) -> Result<Credentials> {
+    if scope == Scope::Ingest && !parts.headers.contains_key(AUTHORIZATION) {
+        let in_query = query(parts).into_iter().find(|(name, _)| name == "token" || name == "key");
+        if let Some((_, token)) = in_query {
+            return Ok(Credentials { token, tenant: None });
+        }
+    }
+    read_credentials(parts)
 }
 
 /// `Authorization: Bearer <token>`, or Basic with `tenant:token`.
