@@ -1,5 +1,6 @@
 //! One integration binary. One module per promise; each module's first line says what belongs there.
 
+mod access;
 mod ingest;
 mod listing;
 mod playback;
