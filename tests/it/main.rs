@@ -2,6 +2,7 @@
 
 mod access;
 mod clients;
+mod hostile;
 mod ingest;
 mod listing;
 mod playback;
