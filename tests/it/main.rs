@@ -8,6 +8,7 @@ mod listing;
 mod playback;
 mod refusals;
 mod retries;
+mod stopping;
 mod support;
 mod tidy;
 mod walkthrough;
