@@ -61,7 +61,7 @@
 //!
 //! | promise | kept in | proved by |
 //! |---|---|---|
-//! | 1 an acknowledged recording is durable and playable; one that was cut off is kept as far as it came | [`ingest`], [`spool`], [`catalog::sqlite`] | `a_recording_goes_in_plays_back_and_dies`, `a_segment_whose_writer_died_at_any_byte_opens_in_its_full_chunks` |
+//! | 1 an acknowledged recording is durable and playable; one that was cut off is kept as far as it came | [`ingest`], [`spool`], [`catalog::sqlite`] | `a_recording_goes_in_plays_back_and_dies`, `a_connection_that_is_cut_leaves_a_partial_recording_that_plays`, `a_segment_whose_writer_died_at_any_byte_opens_in_its_full_chunks` |
 //! | 2 no plaintext, number or name on a disk, in a log, metric, object name or error | [`crypto::stream`], [`crypto::blob`], [`model::call`], [`http::problem`] | `a_wrong_value_is_refused_without_being_repeated`, `plaintext_that_is_moved_leaves_no_copy_behind` |
 //! | 3 refused from `expires_at` on; at most 1 h 15 min and one period later no key is left, whatever is restored | [`reading::life`], [`expire`], [`keyring`] | `a_recording_goes_in_plays_back_and_dies`, `an_advance_reaches_every_tree_and_a_lower_floor_changes_nothing` |
 //! | 4 an erasure is final against every catalog backup after the next run | [`catalog::Ending`], [`crypto::tree`] | `erasing_one_recording_and_one_tenant_leaves_all_others_readable`, `the_same_removals_in_any_order_and_number_leave_the_same_bytes` |

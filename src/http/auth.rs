@@ -14,6 +14,7 @@ use hyper::http::request::Parts;
 use ipnet::IpNet;
 
 use super::Face;
+use super::metadata::query;
 use crate::catalog::{CatalogError, Tenant, TokenRow};
 use crate::crypto::token::Token;
 use crate::model::{Class, Error, Principal, Problem, Result, Scope};
@@ -27,7 +28,7 @@ pub struct Caller {
 impl Face {
     /// Lets a request in if its token has the scope.
     pub async fn authorise(&self, parts: &Parts, scope: Scope) -> Result<Caller> {
-        let caller = self.authenticate(parts).await?;
+        let caller = self.authenticate(parts, read_credentials_for(parts, scope)?).await?;
         if caller.principal.scopes.has(scope) {
             return Ok(caller);
         }
@@ -36,16 +37,15 @@ impl Face {
 
     /// Lets a listener in; which class he may open is decided by [`may_play`].
     pub async fn authorise_listener(&self, parts: &Parts) -> Result<Caller> {
-        let caller = self.authenticate(parts).await?;
+        let caller = self.authenticate(parts, read_credentials(parts)?).await?;
         if Class::AUDIO.iter().any(|class| may_play(&caller, *class)) {
             return Ok(caller);
         }
         Err(Error::new(Problem::Forbidden, "this token has neither 'play:customer' nor 'play:training'"))
     }
 
-    async fn authenticate(&self, parts: &Parts) -> Result<Caller> {
+    async fn authenticate(&self, parts: &Parts, credentials: Credentials) -> Result<Caller> {
         let unknown = || Error::new(Problem::Unauthorized, "the token is not valid here");
-        let credentials = read_credentials(parts)?;
         let token = Token::parse(&credentials.token).ok_or_else(unknown)?;
         let hash = token.hash();
         let found = self.catalog.token(&hash).await.map_err(not_looked_up)?;
@@ -71,7 +71,8 @@ impl Face {
 
     /// The peer, or the address that a named proxy gives as the one it serves.
     fn client_address(&self, parts: &Parts) -> Option<IpAddr> {
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>()?.0.ip();
+        // A socket that listens on both protocols shows an IPv4 peer as an IPv6 one; networks name him as he is.
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>()?.0.ip().to_canonical();
         let trusts = |address: &IpAddr| self.limits.trusted_proxies.iter().any(|net| net.contains(address));
         if !trusts(&peer) {
             return Some(peer);
@@ -79,7 +80,7 @@ impl Face {
         let forwarded = parts.headers.get_all("x-forwarded-for").iter();
         let texts: Vec<&str> = forwarded.filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(',')).collect();
         for text in texts.iter().rev() {
-            match text.trim().parse::<IpAddr>() {
+            match text.trim().parse::<IpAddr>().map(|address| address.to_canonical()) {
                 Ok(address) if trusts(&address) => continue,
                 // What stands left of an address that cannot be read was written by who knows whom.
                 parsed => return parsed.ok(),
@@ -97,6 +98,17 @@ struct Credentials {
     token: String,
     /// The user name of Basic, where there is one.
     tenant: Option<String>,
+}
+
+/// For `ingest` alone also `?token=` or `?key=`: some PBXes cannot set headers.
+fn read_credentials_for(parts: &Parts, scope: Scope) -> Result<Credentials> {
+    if scope == Scope::Ingest && !parts.headers.contains_key(AUTHORIZATION) {
+        let in_query = query(parts).into_iter().find(|(name, _)| name == "token" || name == "key");
+        if let Some((_, token)) = in_query {
+            return Ok(Credentials { token, tenant: None });
+        }
+    }
+    read_credentials(parts)
 }
 
 /// `Authorization: Bearer <token>`, or Basic with `tenant:token`.

@@ -1,4 +1,4 @@
-//! Request bodies: with an idle limit while they are taken in, and thrown away within bounds when they are refused.
+//! Request bodies, with an idle limit.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,11 +10,6 @@ use futures::{Stream, StreamExt};
 use tokio::time::{Instant, Sleep};
 
 use crate::ingest::BodyBreak;
-
-// Limit: how much of a refused body is read, so that its sender gets to read the refusal. Measured elsewhere: without it an
-// early 413 is lost in 12 to 52 % of the uploads of curl and Node, with it in none.
-const DRAIN_LEN_MAX: usize = 64 << 20;
-const DRAIN_TIME_MAX: Duration = Duration::from_secs(3);
 
 /// A body whose pauses are limited. There is no limit on its whole time: a call lasts as long as it lasts.
 pub struct TimedBody {
@@ -52,21 +47,6 @@ impl Stream for TimedBody {
                 }
                 self.timer.as_mut().poll(context).map(|()| Some(Err(BodyBreak::Stalled)))
             }
-        }
-    }
-}
-
-/// Reads on behind a refusal that is already being sent, within bounds; then the connection closes.
-pub fn drain(body: impl Stream<Item = Result<Bytes, BodyBreak>> + Send + Unpin + 'static) {
-    tokio::spawn(tokio::time::timeout(DRAIN_TIME_MAX, drain_bounded(body)));
-}
-
-async fn drain_bounded(mut body: impl Stream<Item = Result<Bytes, BodyBreak>> + Unpin) {
-    let mut left = DRAIN_LEN_MAX;
-    while let Some(Ok(frame)) = body.next().await {
-        match left.checked_sub(frame.len()) {
-            Some(rest) => left = rest,
-            None => return,
         }
     }
 }

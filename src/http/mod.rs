@@ -3,11 +3,13 @@
 //! | file | what it holds |
 //! |---|---|
 //! | [`serve`] | the accept loop: connections, limits, draining |
+//! | [`linger`] | the end of a connection, after which an answer was read |
 //! | [`routes`] | the table of routes |
 //! | [`auth`] | from a request's head to a principal with a scope |
 //! | [`upload`] | `POST /v1/recordings`, `PUT /v1/recordings/{name}` |
 //! | [`metadata`] | an upload's description, from headers and query |
-//! | [`body`] | request bodies with an idle limit, and what becomes of refused ones |
+//! | [`body`] | request bodies with an idle limit |
+//! | [`linger`] | an answer is read before its connection closes |
 //! | [`outlive`] | uploads end, whatever becomes of their connection |
 //! | [`audio`] | `GET,HEAD /v1/recordings/{id}/audio` |
 //! | [`range`] | which bytes a request asks for |
@@ -19,6 +21,7 @@
 pub mod audio;
 pub mod auth;
 pub mod body;
+pub mod linger;
 pub mod metadata;
 pub mod ops;
 pub mod outlive;

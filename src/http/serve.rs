@@ -5,6 +5,7 @@
 //! and every upload that was running is kept as far as it came before [`serve`] returns.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
@@ -24,7 +25,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tower_service::Service;
 
-use super::{SharedFace, ops, routes};
+use super::{SharedFace, linger, ops, routes};
 
 /// Uploads that broke off are finished within this, after their connections were closed.
 const FINISH_TIME_MAX: Duration = Duration::from_secs(5);
@@ -98,8 +99,8 @@ async fn answer(
     mut closed: watch::Receiver<()>,
 ) {
     let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| call(router.clone(), peer, request));
-    let connection = http1::Builder::new()
+    let service = service_fn(move |request| Box::pin(call(router.clone(), peer, request)));
+    let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
         // Limit: what one connection reads ahead. Less costs bulk uploads a quarter more CPU.
@@ -107,16 +108,21 @@ async fn answer(
         // A client may close its sending side and still read the answer.
         .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(connection);
     let ended = tokio::select! {
-        ended = &mut connection => ended,
+        ended = poll_fn(|context| connection.poll_without_shutdown(context)) => ended,
         _ = closed.changed() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            std::pin::Pin::new(&mut connection).graceful_shutdown();
+            poll_fn(|context| connection.poll_without_shutdown(context)).await
         }
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "a connection broke");
+    }
+    let stream = connection.into_parts().io.into_inner();
+    tokio::select! {
+        () = linger::close(stream) => {}
+        // A server that stops does not wait for those who have nothing more to say.
+        _ = closed.changed() => {}
     }
 }
 

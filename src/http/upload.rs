@@ -3,21 +3,20 @@
 //! # Promise
 //! The answer is 200, 201 or 202, or a problem; never a redirection, which senders turn into a request without a body. Who
 //! may send, and whether it can be received, is decided before the body is polled: a client that expects `100 Continue`
-//! sends nothing that is refused, and one that does not expect it gets to read the refusal.
+//! sends nothing that is refused, and one that does not expect it gets to read the refusal ([`super::linger`]).
 
-use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use hyper::StatusCode;
-use hyper::header::{EXPECT, HeaderValue, LOCATION};
+use hyper::header::{HeaderValue, LOCATION};
 use hyper::http::request::Parts;
 
-use super::body::{TimedBody, drain};
+use super::body::TimedBody;
 use super::metadata::Metadata;
 use super::outlive::Outlive;
 use super::{Face, SharedFace};
 use crate::catalog::Tenant;
-use crate::ingest::{BodyBreak, Outcome, Received, Upload};
+use crate::ingest::{Outcome, Received, Upload};
 use crate::model::{Error, Problem, Result, Scope, State};
 
 // Limit: as long as an S3 key may be; a name is a key of the catalog, never a path.
@@ -28,18 +27,15 @@ pub async fn receive(face: SharedFace, request: Request, name: Option<String>) -
     let (parts, body) = request.into_parts();
     let upload = match face.describe_upload(&parts, name).await {
         Ok(upload) => upload,
-        Err(error) => return refuse(&parts, body, &face, error),
+        Err(error) => return error.into_response(),
     };
     let tenant = upload.tenant.clone();
-    let body = SharedBody::new(TimedBody::new(body, face.limits.body_idle));
-    let (ingest, rest) = (face.ingest.clone(), body.clone());
+    let body = TimedBody::new(body, face.limits.body_idle);
+    let ingest = face.ingest.clone();
     // A sender who hangs up drops this future; the recording is finished all the same.
     match Outlive::new(async move { ingest.receive(upload, body).await }).await {
         Ok(received) => face.answer(received, &tenant).await.unwrap_or_else(IntoResponse::into_response),
-        Err(error) => {
-            drain(rest);
-            error.into_response()
-        }
+        Err(error) => error.into_response(),
     }
 }
 
@@ -72,14 +68,6 @@ impl Face {
     }
 }
 
-/// A client that waits for `100 Continue` has not sent its body; any other is read on for a while.
-fn refuse(parts: &Parts, body: Body, face: &Face, error: Error) -> Response {
-    if !parts.headers.contains_key(EXPECT) {
-        drain(TimedBody::new(body, face.limits.body_idle));
-    }
-    error.into_response()
-}
-
 fn check_name(name: String) -> Result<String> {
     let sound = (1..=NAME_LEN_MAX).contains(&name.len()) && !name.chars().any(char::is_control);
     if sound {
@@ -87,26 +75,4 @@ fn check_name(name: String) -> Result<String> {
     }
     let detail = format!("a name has 1 to {NAME_LEN_MAX} bytes and no control characters");
     Err(Error::new(Problem::BadRequest, detail))
-}
-
-/// A body that ingest reads, and whose rest can be thrown away when ingest refused it.
-#[derive(Clone)]
-struct SharedBody(std::sync::Arc<std::sync::Mutex<TimedBody>>);
-
-impl SharedBody {
-    fn new(body: TimedBody) -> SharedBody {
-        SharedBody(std::sync::Arc::new(std::sync::Mutex::new(body)))
-    }
-}
-
-impl futures::Stream for SharedBody {
-    type Item = std::result::Result<bytes::Bytes, BodyBreak>;
-
-    fn poll_next(
-        self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context,
-    ) -> std::task::Poll<Option<Self::Item>> {
-        let mut body = self.0.lock().expect("polling a body does not panic");
-        std::pin::Pin::new(&mut *body).poll_next(context)
-    }
 }

@@ -183,6 +183,7 @@ impl Ingest {
         self.stats.received_bytes.fetch_add(intake.plain_len(), Relaxed);
         let expected = upload.range.map(|range| range.len());
         let refusal = match (&end, intake.plain_len()) {
+            (End::Broken(BodyBreak::Stalled), 0) => Some(nothing_came()),
             (End::Body | End::Broken(_), 0) => Some(empty_body()),
             (End::TooLarge, _) => Some(self.too_large()),
             (End::Body, len) if expected.is_some_and(|expected| expected != len) => Some(wrong_length()),
@@ -304,6 +305,10 @@ impl Ingest {
 
 fn empty_body() -> Error {
     Error::new(Problem::EmptyBody, "the body was empty; nothing was kept")
+}
+
+fn nothing_came() -> Error {
+    Error::new(Problem::TooSlow, "no byte of the body came within the idle limit (upload.idle); nothing was kept")
 }
 
 fn wrong_length() -> Error {

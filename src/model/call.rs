@@ -53,11 +53,14 @@ impl CallData {
     /// `Ok(false)`: no such field. The error says what the value should be, and never repeats it.
     pub fn set(&mut self, name: &str, value: &str) -> Result<bool, String> {
         let value = value.trim();
+        if !is_field(name) {
+            return Ok(false);
+        }
         if value.len() > FIELD_LEN_MAX {
             return Err(format!("'{name}' is longer than {FIELD_LEN_MAX} bytes"));
         }
         if value.is_empty() {
-            return Ok(is_field(name));
+            return Ok(true);
         }
         let text = || Some(value.to_owned());
         match name {

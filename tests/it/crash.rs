@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::wire::{Dice, Seen, SlowUpload};
+use crate::support::slow::{Dice, Seen, SlowUpload};
 use crate::support::{Client, Server, Vault, files, json, killed_at, noise, wait_until};
 
 const LIVES: usize = 100;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::wire::Dice;
+use crate::support::slow::Dice;
 use crate::support::{Client, Mount, Server, Vault, id_of, json, noise};
 use serde_json::Value;
 

@@ -18,7 +18,7 @@ use jiff::SignedDuration;
 use zeroize::Zeroizing;
 
 use crate::support::held::{Call, HeldVault, now};
-use crate::support::wire::Dice;
+use crate::support::slow::Dice;
 use crate::support::{DISK_CALLS, Vault, killed_at, noise};
 
 const KILLS: usize = 200;

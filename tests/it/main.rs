@@ -1,12 +1,21 @@
 //! One integration binary. One module per promise; each module's first line says what belongs there.
 
+mod access;
 mod backups;
+mod clients;
 mod crash;
 mod destruction;
 mod disk;
 mod expiry;
 mod expiry_crash;
+mod hostile;
+mod ingest;
+mod listing;
+mod playback;
+mod refusals;
+mod retries;
 mod secrecy;
+mod stopping;
 mod store_faults;
 mod support;
 mod tidy;

@@ -1,6 +1,7 @@
 //! The program as its users have it: the built binary, its commands, its HTTP port, a directory of its own.
 
 pub mod held;
+pub mod slow;
 pub mod wire;
 
 use std::io::{BufRead, BufReader};
@@ -24,6 +25,8 @@ pub struct Vault {
 pub struct Server {
     pub child: Child,
     pub url: String,
+    /// The vault's token, for requests that say nothing else.
+    pub token: String,
     /// Everything that it wrote to stderr so far.
     pub log: PathBuf,
 }
@@ -138,12 +141,11 @@ impl Vault {
 
     /// `serve` on a free port, its own expire runs off unless `args` say otherwise.
     pub fn serve_with(&self, args: &[&str], at: Option<&str>) -> Server {
-        let mut arguments = vec!["serve", "--listen", "127.0.0.1:0"];
-        if !args.contains(&"--metrics-listen") {
-            arguments.extend(["--metrics-listen", "127.0.0.1:0"]);
-        }
-        if !args.contains(&"--expire-every") {
-            arguments.extend(["--expire-every", "never"]);
+        let mut arguments = vec!["serve"];
+        for default in [["--listen", "127.0.0.1:0"], ["--metrics-listen", "127.0.0.1:0"], ["--expire-every", "never"]] {
+            if !args.contains(&default[0]) {
+                arguments.extend(default);
+            }
         }
         arguments.extend(args);
         let log = self.dir.path().join(format!("serve-{}.log", unique()));
@@ -154,7 +156,8 @@ impl Vault {
         BufReader::new(child.stdout.take().expect("stdout is piped")).read_line(&mut line).expect("a line");
         let listening: Value = serde_json::from_str(&line)
             .unwrap_or_else(|_| panic!("serve did not start: {}", std::fs::read_to_string(&log).unwrap_or_default()));
-        Server { child, url: listening["url"].as_str().expect("a url").to_owned(), log }
+        let url = listening["url"].as_str().expect("a url").to_owned();
+        Server { child, url, token: self.token.clone(), log }
     }
 }
 

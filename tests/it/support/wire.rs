@@ -1,100 +1,268 @@
-//! Uploads as a slow or unlucky sender makes them, byte for byte on a socket.
+//! HTTP as bytes on a socket: requests that no client library would send, and answers as they came.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
 
-/// One upload, its bytes in pieces with a pause after each.
-pub struct SlowUpload<'a> {
-    pub address: &'a str,
-    pub token: &'a str,
-    pub name: &'a str,
-    pub bytes: &'a [u8],
-    pub piece_len: usize,
-    pub pause: Duration,
+use serde_json::Value;
+
+use super::Server;
+
+/// How long a test waits for bytes before it fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A request under construction; the vault's token is on it unless another one, or none, is asked for.
+#[derive(Clone)]
+pub struct Ask {
+    address: String,
+    method: String,
+    target: String,
+    headers: Vec<(String, String)>,
+    body: Body,
 }
 
-/// What the sender saw.
-pub struct Seen {
-    /// `None`: the connection broke before there was an answer.
-    pub status: Option<u16>,
-    /// When how many bytes had been given to the operating system.
-    pub sent: Vec<(Instant, usize)>,
+#[derive(Clone)]
+enum Body {
+    None,
+    Sized(Vec<u8>),
+    Chunked(Vec<u8>, usize),
 }
 
-impl Seen {
-    pub fn is_acknowledged(&self) -> bool {
-        matches!(self.status, Some(200..=202))
+/// An answer, read to the end of its connection.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+/// A connection.
+pub struct Wire(pub TcpStream);
+
+impl Server {
+    pub fn ask(&self, method: &str, target: &str) -> Ask {
+        let ask = Ask {
+            address: self.address().to_owned(),
+            method: method.to_owned(),
+            target: target.to_owned(),
+            headers: Vec::new(),
+            body: Body::None,
+        };
+        ask.token(&self.token)
     }
 
-    /// Bytes that were sent before this instant.
-    pub fn sent_before(&self, instant: Instant) -> usize {
-        self.sent.iter().take_while(|(at, _)| *at < instant).last().map_or(0, |(_, len)| *len)
+    /// An upload of `bytes` under a name.
+    pub fn put(&self, name: &str, bytes: &[u8]) -> Ask {
+        self.ask("PUT", &format!("/v1/recordings/{name}")).body(bytes)
+    }
+
+    /// A plain GET.
+    pub fn see(&self, target: &str) -> Answer {
+        self.ask("GET", target).send()
+    }
+
+    /// The audio's bytes, which must be there.
+    pub fn play(&self, id: &str) -> Vec<u8> {
+        let answer = self.see(&audio(id));
+        assert_eq!(answer.status, 200, "{answer}");
+        answer.body
+    }
+
+    /// A recording's JSON.
+    pub fn show(&self, id: &str) -> Value {
+        self.see(&format!("/v1/recordings/{id}")).json()
+    }
+
+    /// All that a listing shows.
+    pub fn list(&self, query: &str) -> Vec<Value> {
+        let page = self.see(&format!("/v1/recordings?{query}")).json();
+        page["recordings"].as_array().unwrap_or_else(|| panic!("no listing: {page}")).clone()
+    }
+
+    pub fn connect(&self) -> Wire {
+        Wire::connect(self.address())
     }
 }
 
-impl SlowUpload<'_> {
-    pub fn run(&self) -> Seen {
-        let mut sent = Vec::new();
-        let status = self.send(&mut sent).ok().flatten();
-        Seen { status, sent }
+pub fn audio(id: &str) -> String {
+    format!("/v1/recordings/{id}/audio")
+}
+
+impl Ask {
+    pub fn header(mut self, name: &str, value: &str) -> Ask {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
     }
 
-    fn send(&self, sent: &mut Vec<(Instant, usize)>) -> std::io::Result<Option<u16>> {
-        let mut stream = TcpStream::connect(self.address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-        let head = format!(
-            "PUT /v1/recordings/{} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\n\
-             Connection: close\r\n\r\n",
-            self.name,
-            self.token,
-            self.bytes.len()
-        );
-        stream.write_all(head.as_bytes())?;
-        let mut len = 0;
-        for piece in self.bytes.chunks(self.piece_len) {
-            stream.write_all(piece)?;
-            len += piece.len();
-            sent.push((Instant::now(), len));
-            if !self.pause.is_zero() {
-                std::thread::sleep(self.pause);
+    fn without(mut self, name: &str) -> Ask {
+        self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+        self
+    }
+
+    pub fn anonymous(self) -> Ask {
+        self.without("authorization")
+    }
+
+    pub fn token(self, token: &str) -> Ask {
+        self.anonymous().header("Authorization", &format!("Bearer {token}"))
+    }
+
+    /// With `Content-Length`.
+    pub fn body(mut self, bytes: &[u8]) -> Ask {
+        self.body = Body::Sized(bytes.to_vec());
+        self
+    }
+
+    /// In chunks of `chunk_len`, with `Transfer-Encoding: chunked`.
+    pub fn chunked(mut self, bytes: &[u8], chunk_len: usize) -> Ask {
+        self.body = Body::Chunked(bytes.to_vec(), chunk_len);
+        self
+    }
+
+    /// The same request as curl's arguments, without its body.
+    pub fn for_curl(&self) -> Vec<String> {
+        let headers = self.headers.iter().flat_map(|(name, value)| ["-H".into(), format!("{name}: {value}")]);
+        let request = ["-X".into(), self.method.clone(), format!("http://{}{}", self.address, self.target)];
+        headers.chain(request).collect()
+    }
+
+    /// The request's head, with its framing and the empty line.
+    pub fn head(&self) -> String {
+        let Ask { address, method, target, headers, body } = self;
+        let mut head = format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+        for (name, value) in headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        match body {
+            Body::None => {}
+            Body::Sized(bytes) => head += &format!("Content-Length: {}\r\n", bytes.len()),
+            Body::Chunked(..) => head += "Transfer-Encoding: chunked\r\n",
+        }
+        head + "\r\n"
+    }
+
+    /// Sends it; the answer must come, and is never a redirection.
+    pub fn send(&self) -> Answer {
+        let answer = self.try_send().unwrap_or_else(|error| panic!("{} {}: {error}", self.method, self.target));
+        assert!(!matches!(answer.status, 300..=303 | 305..=399), "{answer}");
+        answer
+    }
+
+    pub fn try_send(&self) -> io::Result<Answer> {
+        let mut wire = Wire::connect(&self.address);
+        let mut request = self.head().into_bytes();
+        match &self.body {
+            Body::None => {}
+            Body::Sized(bytes) => request.extend_from_slice(bytes),
+            Body::Chunked(bytes, chunk_len) => {
+                bytes.chunks(*chunk_len).for_each(|chunk| request.extend_from_slice(&as_chunk(chunk)));
+                request.extend_from_slice(b"0\r\n\r\n");
             }
         }
-        let mut answer = Vec::new();
-        // A reset behind a whole head is still an answer.
-        let _ = stream.read_to_end(&mut answer);
-        Ok(status_of(&answer))
+        // A server that refuses may stop reading; what counts is whether its answer arrives.
+        let _ = wire.send(&request);
+        wire.answer()
     }
 }
 
-fn status_of(answer: &[u8]) -> Option<u16> {
-    let text = String::from_utf8_lossy(answer);
-    let (head, _) = text.split_once("\r\n\r\n")?;
-    head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()
+/// One chunk of a chunked body.
+pub fn as_chunk(bytes: &[u8]) -> Vec<u8> {
+    [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
 }
 
-/// Numbers that look random and are the same for the same seed.
-pub struct Dice(u64);
-
-impl Dice {
-    /// A seed from `CALLVAULT_TEST_SEED`, else a new one; printed, so that a failure can be repeated.
-    pub fn thrown() -> Dice {
-        let fresh = || super::held::now().as_nanosecond() as u64;
-        let seed = std::env::var("CALLVAULT_TEST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(fresh);
-        println!("CALLVAULT_TEST_SEED={seed}");
-        Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+impl Wire {
+    pub fn connect(address: &str) -> Wire {
+        let stream = TcpStream::connect(address).expect("the server listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+        Wire(stream)
     }
 
-    pub fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        self.0.write_all(bytes.as_ref())
     }
 
-    /// Below `end`.
-    pub fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
+    /// Ends the sending side; the answer can still be read.
+    pub fn end(&mut self) {
+        self.0.shutdown(Shutdown::Write).ok();
     }
+
+    /// Everything until the server closes; a reset is an error.
+    pub fn rest(&mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.0.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The one answer that is left on this connection.
+    pub fn answer(mut self) -> io::Result<Answer> {
+        let bytes = self.rest()?;
+        Answer::parse(&bytes).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, text(&bytes)))
+    }
+
+    /// Reads up to and with these bytes.
+    pub fn until(&mut self, end: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while !bytes.ends_with(end) {
+            let mut byte = [0];
+            self.0.read_exact(&mut byte).unwrap_or_else(|error| panic!("{error} after {}", text(&bytes)));
+            bytes.push(byte[0]);
+        }
+        bytes
+    }
+}
+
+impl Answer {
+    fn parse(bytes: &[u8]) -> Option<Answer> {
+        let head_len = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
+        let head = std::str::from_utf8(&bytes[..head_len]).ok()?;
+        let mut lines = head.split("\r\n");
+        let status = lines.next()?.strip_prefix("HTTP/1.1 ")?.split(' ').next()?.parse().ok()?;
+        let headers = lines.filter_map(|line| line.split_once(':'));
+        let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()));
+        Some(Answer { status, headers: headers.collect(), body: bytes[head_len + 4..].to_vec() })
+    }
+
+    /// The one value of a header; empty where there is none.
+    pub fn header(&self, name: &str) -> &str {
+        let values = self.headers_named(name);
+        assert!(values.len() < 2, "{name} stands there twice: {self}");
+        values.first().copied().unwrap_or_default()
+    }
+
+    pub fn headers_named(&self, name: &str) -> Vec<&str> {
+        self.headers.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str()).collect()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {self}"))
+    }
+
+    /// The id of the recording that this answer acknowledges with `status`.
+    pub fn id(&self, status: u16) -> String {
+        assert_eq!(self.status, status, "{self}");
+        super::id_of(&self.json())
+    }
+
+    /// The problem document, which must be this one and whole (RFC 9457).
+    pub fn problem(&self, status: u16, name: &str) -> Value {
+        assert_eq!(self.status, status, "{self}");
+        assert_eq!(self.header("content-type"), "application/problem+json", "{self}");
+        let document = self.json();
+        assert_eq!(document["type"], format!("/problems/{name}"), "{self}");
+        assert_eq!(document["status"], status, "{self}");
+        assert!(document["title"].as_str().is_some_and(|title| !title.is_empty()), "{self}");
+        assert!(document["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{self}");
+        document
+    }
+}
+
+impl std::fmt::Display for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "{} {:?} {}", self.status, self.headers, text(&self.body[..self.body.len().min(500)]))
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
