@@ -15,7 +15,8 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::response::Response;
 use futures::FutureExt;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request};
@@ -133,7 +134,13 @@ async fn call(mut router: Router, peer: SocketAddr, request: Request<Incoming>) 
         *request.method_mut() = upper;
     }
     request.extensions_mut().insert(ConnectInfo(peer));
-    router.call(request).await
+    let has_body = !request.body().is_end_stream();
+    let mut response = router.call(request).await?;
+    // What is left of a refused body is not read as a next request: the client is told not to send one here.
+    if has_body && !response.status().is_success() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
 }
 
 /// Plain HTTP is for this machine, and for proxies that are named.
