@@ -42,7 +42,7 @@
 //! # The walk of a playback
 //!
 //! 1. [`http::audio`] lets a listener in and asks [`playback::Playback::locate`]: another tenant's recording is 404, one that has
-//!    ended ([`reading::life::state_at`]) is 410.
+//!    ended ([`reading::Reader::state_at`]) is 410.
 //! 2. [`playback::Playback::open`] takes the wrap of the class. [`reading::Reader::data_key`] derives its key from the ring and opens
 //!    it; a row that was edited does not open. [`reading::Reader::open`] checks the object's header and length.
 //! 3. [`http::range`] decides which bytes are asked for. [`playback::Playback::stream`] fetches whole chunks in windows of 256 KiB,
@@ -61,13 +61,13 @@
 //!
 //! | promise | kept in | proved by |
 //! |---|---|---|
-//! | 1 an acknowledged recording is durable and playable; one that was cut off is kept as far as it came | [`ingest`], [`spool`], [`catalog::sqlite`] | `a_recording_goes_in_plays_back_and_dies`, `a_connection_that_is_cut_leaves_a_partial_recording_that_plays`, `a_segment_whose_writer_died_at_any_byte_opens_in_its_full_chunks` |
-//! | 2 no plaintext, number or name on a disk, in a log, metric, object name or error | [`crypto::stream`], [`crypto::blob`], [`model::call`], [`http::problem`] | `a_wrong_value_is_refused_without_being_repeated`, `plaintext_that_is_moved_leaves_no_copy_behind` |
-//! | 3 refused from `expires_at` on; at most 1 h 15 min and one period later no key is left, whatever is restored | [`reading::life`], [`expire`], [`keyring`] | `a_recording_goes_in_plays_back_and_dies`, `an_advance_reaches_every_tree_and_a_lower_floor_changes_nothing` |
-//! | 4 an erasure is final against every catalog backup after the next run | [`catalog::Ending`], [`crypto::tree`] | `erasing_one_recording_and_one_tenant_leaves_all_others_readable`, `the_same_removals_in_any_order_and_number_leave_the_same_bytes` |
-//! | 5 edited, moved, cut or extended bytes and rows are found before a byte of them is served | [`crypto::stream`], [`crypto::wrap`], [`reading`] | `objects_of_the_vectors_are_made_and_opened_and_every_defect_is_refused`, `wraps_of_the_vectors_are_made_and_opened_and_every_defect_is_refused`, `every_arrangement_of_an_objects_chunks_but_its_own_is_refused` |
-//! | 6 a wrong clock destroys nothing outside the guards without a typed confirmation | [`expire::Expire::run`], step 3 | `a_recording_goes_in_plays_back_and_dies` types the confirmation; the refusals have no test in this tree yet |
-//! | 7 tenants are separated by keys | [`crypto::keys`], the tenant tree of [`crypto::ring`] | `an_object_opens_for_its_own_tenant_recording_and_data_key_only`, `rings_of_the_vectors_are_made_and_opened_and_every_defect_is_refused` |
+//! | 1 an acknowledged recording is durable and playable; one that was cut off is kept as far as it came | [`ingest`], [`spool`], [`catalog::sqlite`] | `hundreds_of_uploads_killed_at_random_moments_lose_nothing_that_was_acknowledged`, `a_paced_upload_killed_after_some_chunks_keeps_all_but_the_one_being_filled`, `recovery_killed_at_any_step_loses_no_byte_that_the_spool_held`, `an_outage_leaves_uploads_durable_in_the_spool_until_the_store_is_back` |
+//! | 2 no plaintext, number or name on a disk, in a log, metric, object name or error | [`crypto::stream`], [`crypto::blob`], [`model::call`], [`http::problem`] | `canaries_reach_no_file_no_log_no_metric_and_no_error_text`, `plaintext_that_is_moved_leaves_no_copy_behind` |
+//! | 3 refused from `expires_at` on; at most 1 h 15 min and one period later no key is left, whatever is restored | [`reading::life`], [`expire`], [`keyring`] | `the_second_of_the_end_is_refused_and_the_second_before_plays`, `a_response_that_runs_across_the_end_is_cut_and_never_completes`, `a_restored_backup_opens_nothing_that_ended_and_everything_that_lives`, `a_run_killed_at_any_step_is_completed_by_the_next` |
+//! | 4 an erasure is final against every catalog backup after the next run | [`catalog::Ending`], [`crypto::tree`] | `an_erasure_is_final_against_a_catalog_restored_from_before_it`, `a_deletion_is_undone_by_a_restored_catalog_until_the_term_ends` |
+//! | 5 edited, moved, cut or extended bytes and rows are found before a byte of them is served | [`crypto::stream`], [`crypto::wrap`], [`reading`] | `an_edited_row_is_detected_before_a_byte_is_served`, `every_kind_of_damage_to_an_object_is_found_before_one_wrong_byte_is_served`, `every_arrangement_of_an_objects_chunks_but_its_own_is_refused` |
+//! | 6 a wrong clock destroys nothing outside the guards without a typed confirmation | [`expire::Expire::run`], step 3 | `a_clock_behind_the_floor_is_refused_and_nothing_is_destroyed`, `one_clock_destroys_48_hours_at_most_unless_a_person_confirms_more`, `clocks_that_differ_by_more_than_five_minutes_stop_the_run`, `a_row_younger_than_thirty_days_stops_the_run_before_anything_is_destroyed` |
+//! | 7 tenants are separated by keys | [`crypto::keys`], the tenant tree of [`crypto::ring`] | `an_offboarded_tenant_is_dead_after_the_next_run_and_others_are_untouched`, `an_object_opens_for_its_own_tenant_recording_and_data_key_only` |
 //!
 //! The stored bytes are specified by `vectors/README.md` and the files beside it, and held to them by `src/crypto/vectors.rs`.
 
