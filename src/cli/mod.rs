@@ -88,7 +88,8 @@ type Outcome = Result<(), Failure>;
 /// The whole program.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    telemetry::init();
+    // What the tour prints is for a person to read in peace.
+    telemetry::init(if matches!(cli.command, Command::Quickstart) { "warn" } else { "info" });
     let output = Output { is_json: cli.common.json };
     match run(cli, output) {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,7 +5,7 @@
 //! Node, with it in none.
 //!
 //! # Promise
-//! An answer that was written reaches a peer who sends no more than [`LEN_MAX`] behind it, for no longer than [`TIME_MAX`].
+//! An answer that was written reaches a peer who sends no more than 64 MiB behind it, for no longer than 3 s.
 
 use std::time::Duration;
 

@@ -7,9 +7,10 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-/// Text for a person at a terminal, JSON lines otherwise; `CALLVAULT_LOG` sets the level (`info`, `debug`, ...).
-pub fn init() {
-    let filter = EnvFilter::try_from_env("CALLVAULT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+/// Text for a person at a terminal, JSON lines otherwise; `CALLVAULT_LOG` sets the level (`info`, `debug`, ...) where the
+/// default is not right.
+pub fn init(default_level: &str) {
+    let filter = EnvFilter::try_from_env("CALLVAULT_LOG").unwrap_or_else(|_| EnvFilter::new(default_level));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // A second call (tests in one process) keeps the first.
     let _ = if std::io::stderr().is_terminal() { builder.compact().try_init() } else { builder.json().try_init() };
