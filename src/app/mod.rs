@@ -1,5 +1,6 @@
 //! Wiring: the only place that picks backends. From checked settings to verbs that are ready to run.
 
+mod exclusive;
 mod follow;
 
 use std::os::unix::fs::DirBuilderExt;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+pub use exclusive::Exclusive;
 pub use follow::Follower;
 
 use crate::catalog::sqlite::Sqlite;
@@ -99,6 +101,7 @@ pub async fn init(config: &Config) -> Result<Initialised, AppError> {
         Err(KeyringError::NoRing { .. }) if mark.generation == 0 => (first_ring(&keyring, clock.now()).await?, true),
         Err(error) => return Err(error.into()),
     };
+    keyring.fill(&present).await?;
     if mark.generation == 0 {
         catalog.set_first_generation(present.generation, present.floor).await?;
     }

@@ -23,6 +23,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::app::{AppError, Vault};
 use crate::config::{Config, ConfigError, RawSettings};
+use crate::store::StoreError;
 use crate::telemetry;
 use output::Output;
 
@@ -88,6 +89,7 @@ type Outcome = Result<(), Failure>;
 /// The whole program.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    keep_out_of_core_dumps();
     // What the tour prints is for a person to read in peace.
     telemetry::init(if matches!(cli.command, Command::Quickstart) { "warn" } else { "info" });
     let output = Output { is_json: cli.common.json };
@@ -139,7 +141,10 @@ impl From<AppError> for Failure {
     fn from(error: AppError) -> Failure {
         let message = crate::model::error::chain(&error);
         match error {
-            AppError::Config(_) | AppError::NotInitialised(_) | AppError::Refused(_) => Failure::Config(message),
+            AppError::Config(_)
+            | AppError::NotInitialised(_)
+            | AppError::Refused(_)
+            | AppError::Store(StoreError::Misconfigured(_)) => Failure::Config(message),
             _ => Failure::Failed(message),
         }
     }
@@ -154,5 +159,13 @@ impl From<crate::catalog::CatalogError> for Failure {
 impl From<crate::model::Error> for Failure {
     fn from(error: crate::model::Error) -> Failure {
         Failure::Failed(crate::model::error::chain(&error))
+    }
+}
+
+/// Secrecy: a core dump would put keys and plaintext on a disk.
+fn keep_out_of_core_dumps() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    if let Err(error) = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }) {
+        tracing::warn!(%error, "core dumps cannot be switched off");
     }
 }

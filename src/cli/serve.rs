@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::output::Output;
 use super::{Failure, Outcome};
-use crate::app::{Follower, Vault};
+use crate::app::{Exclusive, Follower, Vault};
 use crate::config::Config;
 use crate::http::serve::{serve, serve_metrics};
 use crate::http::{Face, SharedFace, WireLimits};
@@ -33,6 +33,7 @@ pub struct Server {
     address: SocketAddr,
     face: SharedFace,
     follower: Follower,
+    exclusive: Exclusive,
 }
 
 impl Server {
@@ -43,12 +44,11 @@ impl Server {
             drain_timeout: config.drain_timeout,
             trusted_proxies: config.trusted_proxies.clone(),
         };
-        keep_out_of_core_dumps();
         let vault = Arc::new(Vault::open(config).await?);
         for warning in vault.keyring.warnings() {
             tracing::warn!("{warning}");
         }
-        // Bound first: two servers on one spool would finish each other's uploads.
+        let exclusive = Exclusive::take(&vault.config).await?;
         let listener = bind(vault.config.listen).await?;
         let address = listener.local_addr().map_err(|error| Failure::Failed(error.to_string()))?;
         let recovered = vault.ingest.recover().await?;
@@ -71,7 +71,7 @@ impl Server {
         });
         start_metrics(&vault.config, face.clone()).await?;
         let follower = Follower::start(vault.clone()).await?;
-        Ok(Server { vault, listener, address, face, follower })
+        Ok(Server { vault, listener, address, face, follower, exclusive })
     }
 
     pub fn url(&self) -> String {
@@ -86,6 +86,8 @@ impl Server {
         tracing::info!(address = %self.address, "serving");
         serve(self.listener, self.face, stop).await;
         drop(self.follower);
+        // Not before the last upload was finished.
+        drop(self.exclusive);
         tracing::info!("stopped");
     }
 }
@@ -122,13 +124,5 @@ async fn start_metrics(config: &Config, face: SharedFace) -> Outcome {
             tracing::warn!(address = %config.metrics.address, %error, "no metrics: give another address with --metrics-listen");
             Ok(())
         }
-    }
-}
-
-/// Secrecy: a core dump would put keys and plaintext on a disk.
-fn keep_out_of_core_dumps() {
-    use rustix::process::{Resource, Rlimit, setrlimit};
-    if let Err(error) = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }) {
-        tracing::warn!(%error, "core dumps cannot be switched off");
     }
 }

@@ -12,6 +12,8 @@ use serde::Serialize;
 use super::metadata::query;
 use super::{Face, SharedFace, audio, upload};
 use crate::catalog::{CatalogError, Ending, Listing, Recording, Tenant};
+use crate::model::call::FIELD_LEN_MAX;
+use crate::model::epoch::GRACE;
 use crate::model::{Class, Epoch, Error, Problem, RecordingId, Result, Scope, State, Timestamp};
 use crate::reading::ReadError;
 use crate::reading::life::{self, RecordingView};
@@ -94,17 +96,22 @@ impl Face {
         let instant = |name: &str, text: &str| {
             text.parse::<Timestamp>().map_err(|_| unprocessable(format!("'{name}' is an RFC 3339 time")))
         };
-        for (name, value) in query(parts) {
+        let parameters = query(parts);
+        for (index, (name, value)) in parameters.iter().enumerate() {
+            // Limit: the search tokens of a number are some hundred keys; they are made once for a request.
+            if parameters[..index].iter().any(|(before, _)| before == name) || value.len() > FIELD_LEN_MAX {
+                return Err(unprocessable(format!("each parameter is given once, with at most {FIELD_LEN_MAX} bytes")));
+            }
             match name.as_str() {
                 "class" => listing.class = Some(value.parse::<Class>().map_err(unprocessable)?),
-                "from" => listing.from = Some(instant("from", &value)?),
-                "to" => listing.to = Some(instant("to", &value)?),
+                "from" => listing.from = Some(instant("from", value)?),
+                "to" => listing.to = Some(instant("to", value)?),
                 "number" => {
-                    let tokens = self.reader.number_tokens(tenant.number, now, &value);
+                    let tokens = self.reader.number_tokens(tenant.number, now, value);
                     listing.numbers = Some(tokens.map_err(not_opened)?);
                 }
                 "call_id" => {
-                    let tokens = self.reader.call_id_tokens(tenant.number, now, &value);
+                    let tokens = self.reader.call_id_tokens(tenant.number, now, value);
                     listing.call_ids = Some(tokens.map_err(not_opened)?);
                 }
                 "state" => {
@@ -117,7 +124,7 @@ impl Face {
                     listing.limit = limit.ok_or_else(|| unprocessable(format!("'limit' is 1 to {LIMIT_MAX}")))?;
                 }
                 "cursor" => {
-                    let cursor = read_cursor(&value);
+                    let cursor = read_cursor(value);
                     listing.after = Some(cursor.ok_or_else(|| unprocessable("'cursor' is not one of ours".into()))?);
                 }
                 _ => {
@@ -174,7 +181,9 @@ impl Face {
 }
 
 fn describe_ending(before: &Recording, ending: Ending) -> Ended {
-    let keys_die_at = life::last_expiry(before).map(|expires_at| Epoch::of(expires_at).saturating_add(1).start());
+    let calls = before.call.iter().flat_map(|call| &call.wraps);
+    let last = before.wraps.iter().chain(calls).map(|wrap| wrap.expires_at).max();
+    let keys_die_at = last.map(|expires_at| Epoch::of(expires_at).saturating_add(1).start() + GRACE);
     match ending {
         Ending::Delete => Ended {
             id: before.id.to_string(),

@@ -15,7 +15,7 @@ use super::{
 use crate::catalog::Recording;
 use crate::crypto::random::random;
 use crate::crypto::stream::SealedObject;
-use crate::model::range::ByteRange;
+use crate::model::range::{ByteRange, UploadRange};
 use crate::model::{Completeness, Error, ObjectId, Problem, Result, State};
 use crate::reading::{Opened, ReadError};
 
@@ -44,6 +44,13 @@ impl Ingest {
         // Read again under the claim: another upload may have finished it in between.
         let known = self.catalog.recording(None, known.id).await.map_err(not_committed)?.ok_or_else(still_receiving)?;
         let stored_len = known.plain_len.ok_or_else(still_receiving)?;
+        let mark = self.catalog.ring_mark().await.map_err(not_committed)?;
+        if self.reader.state_at(&known, &mark, self.clock.now()).is_gone() {
+            return Err(Error::new(
+                Problem::Ended,
+                "what was received under this name has ended; send under another name",
+            ));
+        }
         match upload.range.filter(|range| !range.is_whole()) {
             None => self.compare(upload, known, body).await,
             Some(range) if known.completeness == Completeness::Partial && range.first == stored_len => {
@@ -64,6 +71,9 @@ impl Ingest {
         let opened = self.reader.open(&known, &data_key).await.map_err(not_read)?;
         let is_partial = known.completeness == Completeness::Partial;
         match compare_body(&opened, &mut upload, &mut body).await.map_err(not_read)? {
+            Compared::Same if upload.range.is_some_and(|range| Some(range.len()) != known.plain_len) => {
+                Err(wrong_length())
+            }
             Compared::Same if !is_partial => {
                 check(upload.digests)?;
                 Ok(Received { recording: known, outcome: Outcome::Known })
@@ -78,7 +88,11 @@ impl Ingest {
                 let rest = futures::stream::iter([Ok(rest)]).chain(body);
                 self.append(upload, known, rest).await
             }
-            Compared::Broken(reason) => Err(broken(End::Broken(reason), known.plain_len.unwrap_or(0))),
+            Compared::Broken(reason) if is_partial => Err(broken(End::Broken(reason), known.plain_len.unwrap_or(0))),
+            Compared::Broken(reason) => Err(Error::new(
+                if reason == BodyBreak::Stalled { Problem::TooSlow } else { Problem::BadRequest },
+                "the body broke off; what was received under this name before is complete, and stays as it was",
+            )),
             Compared::Longer(_) | Compared::Different => {
                 let detail = "other audio was received under this name; it was not replaced";
                 let conflict = Error::new(Problem::Conflict, detail);
@@ -117,7 +131,9 @@ impl Ingest {
         match &end {
             End::TooLarge => return Err(self.too_large()),
             End::Body => {
-                if upload.range.filter(|range| !range.is_whole()).is_some_and(|range| range.len() != added) {
+                // A whole range tells the length of both, any other that of what is added.
+                let told = |range: UploadRange| if range.is_whole() { range.len() } else { before + range.len() };
+                if upload.range.is_some_and(|range| told(range) != before + added) {
                     return Err(wrong_length());
                 }
                 intake.check_digests()?;

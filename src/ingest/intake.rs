@@ -17,7 +17,7 @@ use crate::model::{Error, Problem};
 use crate::spool::{Segment, Spool, SpoolError};
 
 /// Sealed bytes that are written at once while a body comes fast.
-const BATCH_LEN: usize = 8 * (16 << 10);
+pub const BATCH_LEN: usize = 8 * (16 << 10);
 
 /// One body on its way into one segment.
 pub struct Intake {

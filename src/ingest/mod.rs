@@ -147,7 +147,7 @@ impl Ingest {
         if upload.declared_len == Some(0) {
             return Err(empty_body());
         }
-        self.reader.spool.has_room(upload.declared_len.unwrap_or(0)).map_err(not_spooled)
+        self.reader.spool.has_room(upload.declared_len.unwrap_or(intake::BATCH_LEN as u64)).map_err(not_spooled)
     }
 
     /// Receives one upload to its end.
@@ -188,6 +188,9 @@ impl Ingest {
             (End::TooLarge, _) => Some(self.too_large()),
             (End::Body, len) if expected.is_some_and(|expected| expected != len) => Some(wrong_length()),
             (End::Body, _) => intake.check_digests().err(),
+            (End::Spool(_), 0) => {
+                Some(Error::new(Problem::SpoolFull, "the spool takes nothing at the moment; nothing was kept"))
+            }
             (End::Broken(_) | End::Spool(_), _) => None,
         };
         if let Some(refusal) = refusal {
@@ -227,6 +230,10 @@ impl Ingest {
                 tracing::warn!(recording.id = %name.recording, error = chain(&error),
                     "the object store did not take a recording; it stays in the spool and is sent again");
                 self.reader.spool.sync_names().await.map_err(not_spooled)?;
+                // What is promised now rests on the segment alone.
+                if self.reader.spool.len(name).map_err(not_spooled)? != Some(sealed_len) {
+                    return Err(not_stored(error));
+                }
                 Ok(State::Spooled)
             }
         }
@@ -254,7 +261,10 @@ impl Ingest {
         match self.catalog.finish(finished.clone()).await {
             Ok(()) => {}
             Err(CatalogError::WrongState) => {
-                self.reader.spool.remove(target.segment()).map_err(not_spooled)?;
+                // Unless it is the segment on which the row rests as it is.
+                if target.row.state == State::Receiving || target.object != target.row.object {
+                    self.reader.spool.remove(target.segment()).map_err(not_spooled)?;
+                }
                 return Err(Error::new(Problem::Deleted, "the recording was deleted while it was being received"));
             }
             Err(error) => return Err(not_committed(error)),

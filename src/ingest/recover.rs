@@ -142,8 +142,13 @@ impl Ingest {
         }
         let data_key = match self.reader.any_data_key(&row) {
             Ok(data_key) => data_key,
-            // Its term ended while it lay here: nothing can open it, and the next run sees to its row.
-            Err(ReadError::Gone) => return Ok(None),
+            // Its term ended while it lay here: nothing can open it, and the next run sees to its row. A clock that ran
+            // ahead says the same of the ring in memory: the catalog must say it too before a byte is removed.
+            Err(ReadError::Gone) => {
+                let mark = self.catalog.ring_mark().await.map_err(not_committed)?;
+                let is_dead = row.wraps.iter().all(|wrap| wrap.sealed.is_none() || mark.is_dying(&wrap.path));
+                return if is_dead { Ok(None) } else { Err(not_read(ReadError::Gone)) };
+            }
             Err(error) => return Err(not_read(error)),
         };
         let found = segments.iter().map(|(name, len)| self.examine(&row, &data_key, *name, *len));

@@ -121,6 +121,17 @@ impl Mirrors {
         Ok(())
     }
 
+    /// Refuses a mirror on which there is nothing at all: a disk that is not mounted looks like that, and what lies on it
+    /// would outlive its destruction.
+    pub(super) async fn refuse_empty(&self) -> Result<(), KeyringError> {
+        for store in &self.stores {
+            if !store.names().await?.iter().any(|name| self.generation_of(name).is_some()) {
+                return Err(KeyringError::EmptyMirror(store.describe()));
+            }
+        }
+        Ok(())
+    }
+
     pub(super) async fn destroy_all(&self, generation: u64) -> Result<(), KeyStoreError> {
         let name = self.name(generation);
         for store in &self.stores {

@@ -76,6 +76,11 @@ pub enum KeyringError {
     Store(#[from] KeyStoreError),
     #[error("generation {generation} was not read back from {place} as it was written")]
     NotReadBack { generation: u64, place: String },
+    #[error(
+        "the mirror {0} is empty: is its disk mounted? 'callvault init' fills a new mirror; take one that is lost out of the \
+         settings"
+    )]
+    EmptyMirror(String),
     #[error("the canary of generation {0} failed: a live path changed or a dead one lives")]
     Canary(u64),
 }

@@ -99,8 +99,16 @@ impl Keyring {
         Err(KeyringError::NoRing { watermark, found })
     }
 
-    /// Before anything is destroyed: every mirror answers and holds the present generation.
+    /// Before anything is destroyed: every mirror answers and holds the present generation. One that has fallen behind is
+    /// brought up to it; one that is empty is refused, since it may be a mount point without its disk.
     pub async fn replicate(&self, present: &Present) -> Result<(), KeyringError> {
+        self.generations.refuse_empty().await?;
+        self.rings.refuse_empty().await?;
+        self.fill(present).await
+    }
+
+    /// Puts the present generation on every mirror, new and empty ones too: for `init`, which a person runs.
+    pub async fn fill(&self, present: &Present) -> Result<(), KeyringError> {
         if let Some(file) = &present.generation_file {
             self.generations.write_all(present.generation, file).await?;
         }

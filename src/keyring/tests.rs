@@ -107,14 +107,16 @@ async fn a_lost_mirror_is_survived_by_reading_and_refused_by_destroying() {
 }
 
 #[tokio::test]
-async fn a_mirror_that_came_back_empty_is_filled_before_anything_is_destroyed() {
+async fn a_mirror_that_is_empty_stops_destruction_until_a_person_fills_it() {
     let dir = tempfile::tempdir().expect("a directory");
     let (k1, k2, g) = (dir.path().join("k1"), dir.path().join("k2"), dir.path().join("g"));
     let keyring = keyring(&[&k1, &k2], &[&g]);
     let present = keyring.create_first(now()).await.expect("empty key stores");
-    std::fs::remove_file(k1.join("ring.1")).expect("it was there");
+    std::fs::remove_file(k1.join("ring.1")).expect("as if its disk were not mounted");
 
-    keyring.replicate(&present).await.expect("both answer");
+    assert!(matches!(keyring.replicate(&present).await, Err(KeyringError::EmptyMirror(_))));
+    keyring.fill(&present).await.expect("both answer");
+    keyring.replicate(&present).await.expect("both hold it");
 
     assert_eq!(std::fs::read(k1.join("ring.1")).ok(), std::fs::read(k2.join("ring.1")).ok());
 }

@@ -89,7 +89,7 @@ impl Reader {
         let (label, call) = if state.is_gone() {
             (None, None)
         } else {
-            (self.label_text(recording, &self.any_data_key(recording)?)?, self.call_data_parsed(recording)?)
+            (self.label_text(recording, &self.any_data_key(recording)?)?, self.call_data_parsed(recording, mark, now)?)
         };
         let audio = recording.wraps.iter().filter(|wrap| Class::AUDIO.contains(&wrap.class));
         let classes = audio.map(|wrap| ClassView {
@@ -129,8 +129,13 @@ impl Reader {
         parsed.map_err(|_| ReadError::Integrity("a label holds no JSON".into()))
     }
 
-    fn call_data_parsed(&self, recording: &Recording) -> Result<Option<CallData>, ReadError> {
-        let text = self.call_data(recording, Class::Cdr)?;
+    fn call_data_parsed(
+        &self,
+        recording: &Recording,
+        mark: &RingMark,
+        now: Timestamp,
+    ) -> Result<Option<CallData>, ReadError> {
+        let text = self.call_data(recording, Class::Cdr, mark, now)?;
         let parsed = text.map(|text| serde_json::from_slice(&text)).transpose();
         parsed.map_err(|_| ReadError::Integrity("call data hold no JSON".into()))
     }

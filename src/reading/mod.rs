@@ -18,7 +18,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 
-use crate::catalog::{Recording, WrapRow};
+use crate::catalog::{Recording, RingMark, WrapRow};
 use crate::crypto::CryptoError;
 use crate::crypto::blob;
 use crate::crypto::header::{Geometry, HEADER_LEN};
@@ -99,12 +99,15 @@ impl Reader {
         &self,
         recording: &Recording,
         class: Class,
+        mark: &RingMark,
+        now: Timestamp,
     ) -> Result<Option<zeroize::Zeroizing<Vec<u8>>>, ReadError> {
         let Some(call) = &recording.call else { return Ok(None) };
         let (Some(blob), Some(wrap)) = (&call.blob, call.wraps.iter().find(|wrap| wrap.class == class)) else {
             return Ok(None);
         };
-        if wrap.sealed.is_none() || !self.keyring.is_alive(recording.tenant, &wrap.path) {
+        let lives = wrap.sealed.is_some() && self.keyring.is_alive(recording.tenant, &wrap.path);
+        if !lives || life::has_ended(wrap, mark, now) {
             return Ok(None);
         }
         let subject = call.id.into();

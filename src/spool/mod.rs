@@ -85,7 +85,7 @@ impl Spool {
         let disk = rustix::fs::statvfs(&self.dir).map_err(|error| SpoolError::Disk(error.into()))?;
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
         let fits = self.used().saturating_add(more) <= self.limits.bytes_max
-            && free.saturating_sub(self.limits.disk_free_min) >= more;
+            && free.checked_sub(self.limits.disk_free_min).is_some_and(|room| room >= more);
         if fits { Ok(()) } else { Err(SpoolError::Full) }
     }
 

@@ -12,7 +12,9 @@ use bytes::{Bytes, BytesMut};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 
-use super::{Result, Store, StoreError};
+use tokio::sync::Semaphore;
+
+use super::{Result, Store, StoreError, UPLOADS_MAX};
 
 pub fn open(dir: &FilePath) -> Result<Store> {
     let unusable = |error: &dyn std::fmt::Display| {
@@ -26,6 +28,7 @@ pub fn open(dir: &FilePath) -> Result<Store> {
         prefix: Path::default(),
         description: format!("file://{}", root.display()),
         root: Some(root),
+        uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
     })
 }
 

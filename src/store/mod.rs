@@ -20,6 +20,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt};
 use thiserror::Error;
+use tokio::sync::Semaphore;
 
 use crate::model::ObjectId;
 
@@ -50,7 +51,11 @@ pub struct Store {
     /// The directory, where the store is one.
     root: Option<PathBuf>,
     description: String,
+    uploads: Arc<Semaphore>,
 }
+
+// Limit: uploads to a store that are read into memory at once, 16 MiB each.
+const UPLOADS_MAX: usize = 16;
 
 /// A sealed object on its way: closed and durable in the spool.
 pub struct Parcel<'a> {
@@ -81,6 +86,7 @@ impl Store {
         {
             return Ok(());
         }
+        let _permit = self.uploads.acquire().await.expect("the semaphore is never closed");
         let file = File::open(parcel.path).map_err(|error| StoreError::Unavailable(error.into()))?;
         s3::upload(&*self.objects, &self.spell(parcel.object), file, parcel.sealed_len).await
     }

@@ -10,7 +10,9 @@ use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::path::Path;
 use object_store::{ClientConfigKey, MultipartUpload, ObjectStore, ObjectStoreExt, RetryConfig};
 
-use super::{Result, Store, StoreError, not_done};
+use tokio::sync::Semaphore;
+
+use super::{Result, Store, StoreError, UPLOADS_MAX, not_done};
 
 /// Up to here an object is one request; a three-minute call in G.711 is 1.4 MB.
 const PUT_LEN_MAX: u64 = 16 << 20;
@@ -39,7 +41,13 @@ pub fn open(place: &str) -> Result<Store> {
         StoreError::Misconfigured(format!("the S3 store {bucket} cannot be used, check the AWS_* variables: {error}"))
     })?;
     let prefix = Path::parse(prefix).map_err(|error| StoreError::Misconfigured(error.to_string()))?;
-    Ok(Store { objects: Arc::new(objects), prefix, root: None, description: format!("s3://{place}") })
+    Ok(Store {
+        objects: Arc::new(objects),
+        prefix,
+        root: None,
+        description: format!("s3://{place}"),
+        uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
+    })
 }
 
 pub async fn upload(objects: &dyn ObjectStore, location: &Path, mut file: File, sealed_len: u64) -> Result<()> {

@@ -150,7 +150,7 @@ async fn a_store_that_is_no_directory_is_a_clear_error() {
 
     let (code, text) = vault.exit(&["serve", "--listen", "127.0.0.1:0"], None);
 
-    assert_eq!(code, 1, "{text}");
+    assert_eq!(code, 2, "{text}");
     assert!(text.contains("object store") && text.contains("objects"), "{text}");
 }
 

@@ -123,8 +123,18 @@ async fn call_data_outlives_its_audio_and_not_its_own_terms() {
         let held = vault.held(at).await;
         let stored = held.row(row.id).await;
         let opened = [Class::Cdr, Class::Finance].map(|class| {
-            let restored = held.app.reader.call_data(&row, class).expect("it is looked at").is_some();
-            let present = held.app.reader.call_data(&stored, class).expect("it is looked at").is_some();
+            let restored = held
+                .app
+                .reader
+                .call_data(&row, class, &keys_alone(), jiff::Timestamp::MIN)
+                .expect("it is looked at")
+                .is_some();
+            let present = held
+                .app
+                .reader
+                .call_data(&stored, class, &keys_alone(), jiff::Timestamp::MIN)
+                .expect("it is looked at")
+                .is_some();
             assert!(!present || restored);
             present
         });
@@ -136,7 +146,14 @@ async fn call_data_outlives_its_audio_and_not_its_own_terms() {
     assert_eq!(opens(190).await, (State::Shredded, [false, false]));
     let held = vault.held(now()).await;
     for class in [Class::Cdr, Class::Finance] {
-        assert!(held.app.reader.call_data(&row, class).expect("it is looked at").is_none(), "its key is dead");
+        assert!(
+            held.app
+                .reader
+                .call_data(&row, class, &keys_alone(), jiff::Timestamp::MIN)
+                .expect("it is looked at")
+                .is_none(),
+            "its key is dead"
+        );
     }
     assert_eq!(held.row(row.id).await.call.expect("the row").blob, None);
 }
@@ -409,7 +426,13 @@ async fn an_offboarded_tenant_is_dead_after_the_next_run_and_others_are_untouche
     let held = vault.held(start).await;
     let row = held.row(theirs.id).await;
     assert!(matches!(held.read(&row, Class::Customer).await, Err(ReadError::Gone)));
-    assert!(held.app.reader.call_data(&row, Class::Cdr).map_or(true, |text| text.is_none()), "its call data too");
+    assert!(
+        held.app
+            .reader
+            .call_data(&row, Class::Cdr, &keys_alone(), jiff::Timestamp::MIN)
+            .map_or(true, |text| text.is_none()),
+        "its call data too"
+    );
     assert!(held.read(&held.row(others.id).await, Class::Customer).await.is_ok());
 }
 
@@ -435,7 +458,13 @@ async fn an_erasure_is_final_against_a_catalog_restored_from_before_it() {
     assert_eq!(client.get(&format!("{}/v1/recordings/{}", server.url, erased.id)).await.status(), 410);
     let row = held.row(erased.id).await;
     assert!(matches!(held.read(&row, Class::Customer).await, Err(ReadError::Gone)));
-    assert!(held.app.reader.call_data(&row, Class::Cdr).expect("it is looked at").is_none());
+    assert!(
+        held.app
+            .reader
+            .call_data(&row, Class::Cdr, &keys_alone(), jiff::Timestamp::MIN)
+            .expect("it is looked at")
+            .is_none()
+    );
     assert_eq!(client.fetch(&server.audio(other.id)).await, (200, noise(17, 30_000)));
     // One dead row does not hide the others.
     let answer = client.get(&format!("{}/v1/recordings", server.url)).await;
@@ -517,4 +546,9 @@ fn swap_a_letter(jws: &str) -> String {
     let at = jws.find('.').expect("a head") + 20;
     let letter = if &jws[at..=at] == "A" { "B" } else { "A" };
     format!("{}{letter}{}", &jws[..at], &jws[at + 1..])
+}
+
+/// As if neither the clock nor the catalog said that anything has ended: what does not open then has no key.
+fn keys_alone() -> callvault::catalog::RingMark {
+    callvault::catalog::RingMark { generation: 0, floor: callvault::model::Epoch::FIRST, run: None }
 }

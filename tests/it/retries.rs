@@ -290,3 +290,14 @@ fn only(server: &Server, len: usize) -> String {
     assert_eq!(found.len(), 1, "{all:?}");
     crate::support::id_of(found[0])
 }
+
+#[test]
+fn a_name_whose_recording_has_ended_is_not_continued_and_not_acknowledged_again() {
+    let vault = Vault::new();
+    let bytes = noise(77, 40_000);
+    vault.serve().put("a", &bytes).send().id(201);
+
+    let late = vault.serve_with(&[], Some("+31d"));
+
+    late.put("a", &bytes).send().problem(410, "ended");
+}

@@ -39,3 +39,28 @@ fn connections_that_say_nothing_do_not_hold_up_the_end() {
     assert!(started.elapsed() < Duration::from_secs(2), "it took {:?}", started.elapsed());
     drop((kept, silent));
 }
+
+#[test]
+fn a_server_that_starts_while_another_stops_waits_for_its_uploads() {
+    let vault = Vault::new();
+    let first = vault.serve_with(&["--drain-timeout", "5s"], None);
+    let bytes = noise(2, 100_000);
+    let mut running = first.connect();
+    running.send(first.put("a", &bytes).head()).expect("a head");
+    running.send(&bytes[..60_000]).expect("bytes");
+    wait_until("the upload is under way", || !first.list("state=receiving").is_empty());
+
+    rustix::process::kill_process(rustix::process::Pid::from_child(&first.child), rustix::process::Signal::TERM)
+        .expect("it runs");
+    let second = std::thread::scope(|scope| {
+        let starting = scope.spawn(|| vault.serve());
+        std::thread::sleep(Duration::from_millis(500));
+        running.send(&bytes[60_000..]).expect("the upload goes on");
+        running.until(b"\r\n\r\n");
+        starting.join().expect("it starts when the first has ended")
+    });
+
+    let listed = second.list("");
+    assert_eq!((listed.len(), &listed[0]["complete"], &listed[0]["bytes"]), (1, &true.into(), &100_000.into()));
+    assert!(second.play(listed[0]["id"].as_str().expect("an id")) == bytes);
+}
