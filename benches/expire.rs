@@ -89,6 +89,7 @@ async fn record(vault: &Vault, tenant: TenantNumber, dir: &Path) {
         label: vec![0; 104],
         wraps: vec![WrapRow { class: Class::Customer, path, expires_at, sealed }],
         call: None,
+        resume: None,
     };
     vault.catalog.begin(recording).await.expect("a free path");
     let name = object.to_string();
@@ -102,6 +103,7 @@ async fn record(vault: &Vault, tenant: TenantNumber, dir: &Path) {
         plain_len: 12,
         object,
         sealed_len: 100,
+        label: None,
         digest: random(),
         wraps: vec![(Class::Customer, wrap(Some(12), Completeness::Complete))],
         changed_at: now,

@@ -13,8 +13,11 @@ use crate::expire::ExpireError;
 use crate::expire::replicas::FOLLOW_EVERY;
 use crate::model::text::hex;
 
-/// Spooled recordings are sent again this often.
-const FORWARD_EVERY: Duration = Duration::from_secs(5);
+/// Spooled recordings are looked for this often; one look costs a row of an index.
+const FORWARD_EVERY: Duration = Duration::from_secs(2);
+/// Where the store takes nothing, the pause doubles up to this.
+const FORWARD_PAUSE_MAX: Duration = Duration::from_secs(30);
+const RECOVER_EVERY: Duration = Duration::from_secs(5);
 /// The first expire run of a server waits, so that a clock which is set right after a start is right by then.
 const FIRST_EXPIRE_AFTER: Duration = Duration::from_secs(60);
 /// After a guard refused, the next run of a server waits a day: a clock that stays wrong then costs two days of terms a day
@@ -31,8 +34,11 @@ impl Follower {
     pub async fn start(vault: Arc<Vault>) -> Result<Follower, CatalogError> {
         let replica = hex(&random::<8>());
         let lease = vault.catalog.enter_replica(&replica).await?;
-        let mut tasks =
-            vec![tokio::spawn(follow_ring(vault.clone(), replica)), tokio::spawn(forward_spool(vault.clone()))];
+        let mut tasks = vec![
+            tokio::spawn(follow_ring(vault.clone(), replica)),
+            tokio::spawn(forward_spool(vault.clone())),
+            tokio::spawn(recover_spool(vault.clone())),
+        ];
         if let Some(every) = vault.config.expire_every {
             tasks.push(tokio::spawn(expire_at_intervals(vault, every)));
         }
@@ -72,21 +78,38 @@ async fn follow_ring(vault: Arc<Vault>, replica: String) {
     }
 }
 
+/// Sends on what is spooled; a store that refuses is asked less and less often.
 async fn forward_spool(vault: Arc<Vault>) {
-    let mut ticks = tokio::time::interval(FORWARD_EVERY);
+    let mut pause = FORWARD_EVERY;
+    loop {
+        tokio::time::sleep(pause).await;
+        pause = match vault.ingest.forward().await {
+            Ok(forwarded) => {
+                if forwarded.sent > 0 {
+                    tracing::info!(count = forwarded.sent, "spooled recordings reached the store");
+                }
+                if forwarded.refused == 0 || forwarded.sent > 0 {
+                    FORWARD_EVERY
+                } else {
+                    (pause * 2).min(FORWARD_PAUSE_MAX)
+                }
+            }
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "the spool cannot be gone through");
+                (pause * 2).min(FORWARD_PAUSE_MAX)
+            }
+        };
+    }
+}
+
+/// Goes on with what a dead process left, and with uploads that could not be finished.
+async fn recover_spool(vault: Arc<Vault>) {
+    let mut ticks = tokio::time::interval(RECOVER_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        match vault.ingest.forward().await {
-            Ok(recovered) if recovered.forwarded > 0 => {
-                tracing::info!(
-                    count = recovered.forwarded,
-                    left = recovered.left,
-                    "spooled recordings reached the store"
-                );
-            }
-            Ok(_) => {}
-            Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "the spool cannot be gone through"),
+        if let Err(error) = vault.ingest.recover(Duration::MAX).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "what is left in the spool cannot be recovered");
         }
     }
 }

@@ -18,12 +18,12 @@ use crate::crypto::keys::MasterKey;
 use crate::crypto::random::random;
 use crate::expire::{Expire, NamedClock};
 use crate::ingest::Ingest;
-use crate::ingest::live::Live;
 use crate::keyring::{FileKeyStore, KeyStore, Keyring, KeyringError, Mirrors, Present};
 use crate::model::clock::SystemClock;
 use crate::model::{Clock, Error};
 use crate::playback::Playback;
 use crate::reading::Reader;
+use crate::reading::live::Live;
 use crate::spool::{Spool, SpoolError};
 use crate::store::{Store, StoreError};
 
@@ -138,6 +138,7 @@ impl Vault {
         let store = Store::open(&config.store)?;
         let spool = Spool::open(&config.spool_dir, config.spool)?;
         let reader = Reader { keyring: keyring.clone(), store: store.clone(), spool };
+        let live = Live::default();
         let system = NamedClock { name: "system", clock: clock.clone() };
         Ok(Vault {
             ingest: Ingest {
@@ -145,7 +146,9 @@ impl Vault {
                 reader: reader.clone(),
                 clock: clock.clone(),
                 limits: config.upload,
-                live: Live::default(),
+                live: live.clone(),
+                leftovers: Default::default(),
+                handover: Default::default(),
                 stats: Arc::default(),
             },
             playback: Playback {

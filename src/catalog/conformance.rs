@@ -47,6 +47,8 @@ macro_rules! conformance {
             recordings::continued_upload_queues_the_shorter_object,
             recordings::finish_after_the_end_queues_the_new_object,
             recordings::object_is_stored_only_from_the_spool,
+            recordings::resume_is_set_moved_and_ended_and_outlives_the_finish,
+            recordings::finish_with_a_label_replaces_the_one_before,
             recordings::abandoned_recording_leaves_only_its_object,
             recordings::only_receiving_recordings_are_abandoned,
             recordings::recording_of_another_tenant_is_none,

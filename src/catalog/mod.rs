@@ -162,6 +162,16 @@ pub struct Recording {
     /// Ascending by class.
     pub wraps: Vec<WrapRow>,
     pub call: Option<CallRow>,
+    /// Of a resumable upload, also after its end.
+    pub resume: Option<Resume>,
+}
+
+/// Until when a resumable upload may be continued, and how long it will be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resume {
+    pub until: Timestamp,
+    /// Bytes of the whole recording; `None` while the sender does not know.
+    pub declared_len: Option<u64>,
 }
 
 impl Recording {
@@ -180,6 +190,7 @@ impl Recording {
             object: finished.object,
             sealed_len: Some(finished.sealed_len),
             digest: Some(finished.digest),
+            label: finished.label.or(self.label),
             ..self
         }
     }
@@ -197,6 +208,7 @@ pub struct NewRecording {
     pub label: Vec<u8>,
     pub wraps: Vec<WrapRow>,
     pub call: Option<CallRow>,
+    pub resume: Option<Resume>,
 }
 
 /// Everything that is known after the last byte.
@@ -211,6 +223,8 @@ pub struct Finished {
     pub object: ObjectId,
     pub sealed_len: u64,
     pub digest: [u8; 32],
+    /// The label anew, where the bytes told something that their sender did not; `None` leaves it.
+    pub label: Option<Vec<u8>>,
     /// The audio wraps again, bound to what is known now: same classes and paths.
     pub wraps: Vec<(Class, [u8; WRAP_LEN])>,
     pub changed_at: Timestamp,
@@ -402,6 +416,8 @@ pub trait Catalog: Send + Sync + 'static {
     /// The spooled object has reached the object store. `WrongState` when it is not spooled any more, or the object is not
     /// the recording's: one that nobody needs is then queued for the sweep.
     async fn stored(&self, id: RecordingId, object: ObjectId, at: Timestamp) -> Result<()>;
+    /// Sets until when an upload may be continued; `None` ends that. `WrongState` for a recording that is gone.
+    async fn set_resume(&self, id: RecordingId, resume: Option<Resume>) -> Result<()>;
     /// Removes a row that is still `receiving`, of which nothing is kept; its object is queued for the sweep.
     async fn abandon(&self, id: RecordingId) -> Result<()>;
     /// Gone ones too. With a tenant: `None` for another tenant's.

@@ -35,8 +35,8 @@ use self::readers::Readers;
 use self::writer::Writer;
 use super::{
     Announcement, Catalog, CatalogError, ClassCount, CommittedGeneration, Counts, Ending, Finished, GuardedRow, Lease,
-    Listing, NewRecording, NewTenant, QueuedPuncture, ReceiptRow, Recording, Replica, Result, RingMark, Run, Tenant,
-    TenantChange, TokenRow,
+    Listing, NewRecording, NewTenant, QueuedPuncture, ReceiptRow, Recording, Replica, Result, Resume, RingMark, Run,
+    Tenant, TenantChange, TokenRow,
 };
 use crate::crypto::token::TokenHash;
 use crate::model::{Epoch, ObjectId, RecordingId, Slug, State, TenantNumber, Timestamp, TokenId};
@@ -160,6 +160,10 @@ impl Catalog for Sqlite {
 
     async fn stored(&self, id: RecordingId, object: ObjectId, at: Timestamp) -> Result<()> {
         self.write(move |db| recordings::stored(db, id, object, at)).await?
+    }
+
+    async fn set_resume(&self, id: RecordingId, resume: Option<Resume>) -> Result<()> {
+        self.write(move |db| recordings::set_resume(db, id, resume)).await
     }
 
     async fn abandon(&self, id: RecordingId) -> Result<()> {

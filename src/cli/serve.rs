@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -13,6 +14,10 @@ use crate::app::{Exclusive, Follower, Vault};
 use crate::config::Config;
 use crate::http::serve::{serve, serve_metrics};
 use crate::http::{Face, SharedFace, WireLimits};
+use crate::ingest::Recovered;
+
+/// A start is not delayed longer by what is left in the spool.
+const RECOVERY_BEFORE_SERVING_MAX: Duration = Duration::from_secs(3);
 
 #[derive(Serialize)]
 struct Listening {
@@ -51,16 +56,7 @@ impl Server {
         let exclusive = Exclusive::take(&vault.config).await?;
         let listener = bind(vault.config.listen).await?;
         let address = listener.local_addr().map_err(|error| Failure::Failed(error.to_string()))?;
-        let recovered = vault.ingest.recover().await?;
-        if recovered != Default::default() {
-            tracing::info!(
-                salvaged = recovered.salvaged,
-                forwarded = recovered.forwarded,
-                removed = recovered.removed,
-                left = recovered.left,
-                "the spool was gone through"
-            );
-        }
+        recover(&vault).await?;
         let face = Arc::new(Face {
             catalog: vault.catalog.clone(),
             ingest: vault.ingest.clone(),
@@ -90,6 +86,16 @@ impl Server {
         drop(self.exclusive);
         tracing::info!("stopped");
     }
+}
+
+/// Takes what a dead process left; most of it is finished before the first request, and a great deal goes on behind.
+async fn recover(vault: &Vault) -> Outcome {
+    if vault.ingest.take_over()? > 0 {
+        let recovered = vault.ingest.recover(RECOVERY_BEFORE_SERVING_MAX).await?;
+        let Recovered { salvaged, removed, left } = recovered;
+        tracing::info!(salvaged, removed, left, "the spool was gone through");
+    }
+    Ok(vault.ingest.abandon_empty().await?)
 }
 
 /// Resolves at SIGTERM or SIGINT.

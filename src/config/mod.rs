@@ -109,11 +109,16 @@ impl Config {
             upload: UploadLimits {
                 bytes_max: size("upload.bytes_max", raw.upload.bytes_max.as_deref(), UPLOAD_BYTES_MAX)?,
                 count_max: raw.upload.count_max.unwrap_or(UPLOAD_COUNT_MAX),
+                open_max: raw.upload.open_max.unwrap_or(UPLOAD_OPEN_MAX),
+                resume_window: duration("upload.resume_window", raw.upload.resume_window.as_deref(), RESUME_WINDOW)?,
+                store_patience: duration("store_patience", raw.store_patience.as_deref(), STORE_PATIENCE)?,
             },
             upload_idle: duration("upload.idle", raw.upload.idle.as_deref(), UPLOAD_IDLE)?,
             header_timeout: duration("upload.header_timeout", raw.upload.header_timeout.as_deref(), HEADER_TIMEOUT)?,
             spool: SpoolLimits {
                 bytes_max: size("spool.bytes_max", raw.spool.bytes_max.as_deref(), SPOOL_BYTES_MAX)?,
+                count_max: raw.spool.count_max.unwrap_or(SPOOL_COUNT_MAX),
+                sync_every: duration("spool.sync_every", raw.spool.sync_every.as_deref(), SPOOL_SYNC_EVERY)?,
                 disk_free_min: size("spool.disk_free_min", raw.spool.disk_free_min.as_deref(), DISK_FREE_MIN)?,
             },
             expire_every: match raw.expire.every.as_deref() {
@@ -145,11 +150,21 @@ impl Config {
 const UPLOAD_BYTES_MAX: u64 = 16 << 30;
 // Limit: 10,000 live calls with a chunk of 16 KiB each are 160 MB.
 const UPLOAD_COUNT_MAX: usize = 10_000;
+// Limit: resumable uploads that wait for their sender take about 3 KiB of memory each.
+const UPLOAD_OPEN_MAX: usize = 50_000;
+// Limit: a sender that lost its link over a night still finds its upload.
+const RESUME_WINDOW: Duration = Duration::from_secs(24 * 3_600);
+// Limit: no sender waits longer for an object store; his recording is safe in the spool.
+const STORE_PATIENCE: Duration = Duration::from_secs(5);
 // Limit: Asterisk writes 32 KiB of G.711 every 4.1 s; nobody who is still recording pauses for longer.
 const UPLOAD_IDLE: Duration = Duration::from_secs(30);
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 // Limit: two days of 100 calls at once.
 const SPOOL_BYTES_MAX: u64 = 64 << 30;
+// Limit: a day of an outage at 10,000 calls at once; names of files, not their bytes, are what this bounds.
+const SPOOL_COUNT_MAX: u64 = 5_000_000;
+// Limit: what a power cut may take of a call that goes on.
+const SPOOL_SYNC_EVERY: Duration = Duration::from_secs(1);
 // Limit: the last chunks of 200 running calls, and the catalog's log.
 const DISK_FREE_MIN: u64 = 4 << 20;
 const EXPIRE_EVERY: Duration = Duration::from_secs(3_600);

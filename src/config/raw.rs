@@ -51,6 +51,9 @@ settings! {
         /// file://<dir> or s3://<bucket>/<prefix>, with AWS_* [default: <data_dir>/objects]
         #[arg(long, global = true, env = "CALLVAULT_STORE", value_name = "URL")]
         store: String,
+        /// How long a sender waits for the object store before he is answered from the spool [default: 5s]
+        #[arg(long, global = true, env = "CALLVAULT_STORE_PATIENCE", value_name = "TIME")]
+        store_patience: String,
         /// Mirrors of the ring: file://<dir>, separated by commas [default: <data_dir>/keys]
         #[arg(long, global = true, env = "CALLVAULT_KEY_STORE", value_name = "URL", value_delimiter = ',')]
         key_store: Vec<String>,
@@ -101,6 +104,12 @@ settings! {
         /// Uploads at once [default: 10000]
         #[arg(id = "upload-count-max", long = "upload-count-max", global = true, env = "CALLVAULT_UPLOAD_COUNT_MAX", value_name = "N")]
         count_max: usize,
+        /// Resumable uploads that may be open at once [default: 50000]
+        #[arg(id = "upload-open-max", long = "upload-open-max", global = true, env = "CALLVAULT_UPLOAD_OPEN_MAX", value_name = "N")]
+        open_max: usize,
+        /// How long a resumable upload waits for its sender [default: 24h]
+        #[arg(id = "upload-resume-window", long = "upload-resume-window", global = true, env = "CALLVAULT_UPLOAD_RESUME_WINDOW", value_name = "TIME")]
+        resume_window: String,
         /// How long a body may pause [default: 30s]
         #[arg(id = "upload-idle", long = "upload-idle", global = true, env = "CALLVAULT_UPLOAD_IDLE", value_name = "TIME")]
         idle: String,
@@ -115,6 +124,12 @@ settings! {
         /// Bytes of all recordings on their way [default: 64GiB]
         #[arg(id = "spool-bytes-max", long = "spool-bytes-max", global = true, env = "CALLVAULT_SPOOL_BYTES_MAX", value_name = "SIZE")]
         bytes_max: String,
+        /// Recordings on their way [default: 5000000]
+        #[arg(id = "spool-count-max", long = "spool-count-max", global = true, env = "CALLVAULT_SPOOL_COUNT_MAX", value_name = "N")]
+        count_max: u64,
+        /// How often the newest bytes of all calls are made durable [default: 1s]
+        #[arg(id = "spool-sync-every", long = "spool-sync-every", global = true, env = "CALLVAULT_SPOOL_SYNC_EVERY", value_name = "TIME")]
+        sync_every: String,
         /// Bytes that stay free on the spool's disk [default: 4MiB]
         #[arg(id = "spool-disk-free-min", long = "spool-disk-free-min", global = true, env = "CALLVAULT_SPOOL_DISK_FREE_MIN", value_name = "SIZE")]
         disk_free_min: String,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! MasterKey + GenerationSecret ─► RingKey ─► ring.<g> ─┬─► Leaf(time path) ──┐
-//!                                                      └─► TenantKey ────────┴─► Kek ─► DataKey ─► ObjectKey, LabelKey
+//!                                                      └─► TenantKey ────────┴─► Kek ─► DataKey ─► ObjectKey, LabelKey, FrameKey
 //!                                                                            └─► IndexKey, NameKey
 //! ```
 //!
@@ -19,6 +19,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
+use super::frame::{FrameKey, LogSalt};
 use super::labels;
 use crate::model::{Class, Day, RecordingId, SubjectId, TenantNumber, TimePath};
 
@@ -196,6 +197,17 @@ impl DataKey {
             base_nonce: okm[32..44].try_into().expect("12 bytes"),
             commitment: okm[44..].try_into().expect("32 bytes"),
         }
+    }
+}
+
+impl DataKey {
+    /// `HKDF-Expand(DEK, "callvault/v1/spool" || log salt24 || tenant4 || recording16)` -> key 32 || name 16. A log's random
+    /// salt makes the key new in every log.
+    pub(super) fn frame_key(&self, salt: &LogSalt, tenant: TenantNumber, recording: RecordingId) -> FrameKey {
+        let mut okm = Zeroizing::new([0; 48]);
+        expand(self, &[labels::SPOOL, &salt.0, &tenant.0.to_be_bytes(), recording.as_bytes()], &mut *okm);
+        let unbound = UnboundKey::new(&CHACHA20_POLY1305, &okm[..32]).expect("the key is 32 bytes long");
+        FrameKey { aead: LessSafeKey::new(unbound), name: okm[32..].try_into().expect("16 bytes") }
     }
 }
 

@@ -13,3 +13,5 @@ pub const NAME: &[u8] = b"callvault/v1/name";
 pub const LABEL: &[u8] = b"callvault/v1/label";
 /// The key that signs receipts of destruction.
 pub const RECEIPT: &[u8] = b"callvault/v1/receipt";
+/// The key of the frames of a recording that is still arriving, in the spool's log.
+pub const SPOOL: &[u8] = b"callvault/v1/spool";

@@ -12,12 +12,16 @@
 //! | [`ring`] | the ring: trees, floor, and their file |
 //! | [`wrap`] | a data key sealed under a key of its term |
 //! | [`header`], [`stream`] | the object: its header and geometry; sealing and opening chunk by chunk |
+//! | [`frame`] | the bytes that have not filled a chunk yet, sealed piece by piece |
+//! | [`journal`] | debug builds only: which key sealed under which nonce |
 //! | [`blob`] | call data and labels, sealed |
 //! | [`token`] | bearer tokens |
 //! | [`receipt`] | Merkle root, signature |
 
 pub mod blob;
+pub mod frame;
 pub mod header;
+pub mod journal;
 pub mod keys;
 pub mod labels;
 pub mod random;

@@ -10,7 +10,7 @@
 use aws_lc_rs::aead::{Aad, Nonce};
 use bytes::BytesMut;
 use subtle::ConstantTimeEq;
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::CryptoError;
 use super::header::{CHUNK_LEN, CHUNK_LOG2, Geometry, HEADER_LEN, Header, SEALED_CHUNK_LEN, TAG_LEN};
@@ -45,6 +45,12 @@ impl Sealer {
     /// Begins an object under a key of its own: `data_key` and a new random salt.
     pub fn new(data_key: &DataKey, tenant: TenantNumber, recording: RecordingId) -> Sealer {
         Sealer::with_salt(data_key, tenant, recording, random())
+    }
+
+    /// Begins an object of the spool that holds the recording from `start` on: what follows the segment of a process that
+    /// died. Its salt says where it begins, so that it opens nowhere else.
+    pub fn continuing(data_key: &DataKey, tenant: TenantNumber, recording: RecordingId, start: u64) -> Sealer {
+        Sealer::with_salt(data_key, tenant, recording, salt_of(start))
     }
 
     pub(super) fn with_salt(
@@ -99,6 +105,13 @@ impl Sealer {
         self.sealed_len = 0;
     }
 
+    /// Lets go of the memory that holds nothing.
+    pub fn rest(&mut self) {
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
+    }
+
     /// Seals the last chunk, which may be empty, and gives the finished bytes that are left.
     pub fn finish(mut self) -> (BytesMut, SealedObject) {
         self.seal_chunk();
@@ -111,12 +124,27 @@ impl Sealer {
         (std::mem::take(&mut self.buffer), object)
     }
 
-    fn unsealed_len(&self) -> usize {
+    /// Plaintext that has not filled a chunk yet.
+    pub fn unsealed_len(&self) -> usize {
         self.buffer.len() - self.sealed_len
+    }
+
+    /// Gives back the plaintext that has not filled a chunk, as if it had never been written, and lets go of its memory. No
+    /// chunk index was used for it.
+    pub fn take_unsealed(&mut self) -> Zeroizing<Vec<u8>> {
+        let plain = Zeroizing::new(self.buffer[self.sealed_len..].to_vec());
+        self.buffer[self.sealed_len..].zeroize();
+        self.buffer.truncate(self.sealed_len);
+        self.plain_len -= plain.len() as u64;
+        if self.sealed_len == 0 {
+            self.buffer = BytesMut::new();
+        }
+        plain
     }
 
     fn seal_chunk(&mut self) {
         let nonce = chunk_nonce(&self.key.base_nonce, self.next_chunk);
+        super::journal::note(&self.key, self.next_chunk);
         self.next_chunk += 1;
         let tag = self
             .key
@@ -159,6 +187,17 @@ impl Opener {
         Ok(Opener { key, geometry })
     }
 
+    /// Opens the whole chunks of a segment that has no end yet: `full` of them, as if the object ended right behind.
+    pub fn of_unfinished(
+        data_key: &DataKey,
+        tenant: TenantNumber,
+        recording: RecordingId,
+        header: &[u8],
+        full: u64,
+    ) -> Result<Opener, CryptoError> {
+        Opener::new(data_key, tenant, recording, header, unfinished_len(full) + TAG_LEN as u64)
+    }
+
     pub fn geometry(&self) -> Geometry {
         self.geometry
     }
@@ -191,6 +230,23 @@ impl Opener {
 /// neither is a chunk that closes the segment.
 pub fn full_chunks(segment_len: u64) -> u64 {
     segment_len.saturating_sub(HEADER_LEN as u64) / SEALED_CHUNK_LEN as u64
+}
+
+/// Bytes of a segment with `full` whole chunks and no end.
+pub fn unfinished_len(full: u64) -> u64 {
+    HEADER_LEN as u64 + full * SEALED_CHUNK_LEN as u64
+}
+
+/// Where a segment of the spool begins in its recording, as its header tells it.
+pub fn start_in(header: &Header) -> u64 {
+    u64::from_be_bytes(header.salt[..8].try_into().expect("8 bytes"))
+}
+
+/// `start || 16 random bytes`: as new as one that is all random, with the start bound into every key.
+fn salt_of(start: u64) -> [u8; 24] {
+    let mut salt: [u8; 24] = random();
+    salt[..8].copy_from_slice(&start.to_be_bytes());
+    salt
 }
 
 /// Moves the plaintext that begins at `from` to the front.

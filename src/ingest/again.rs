@@ -6,8 +6,8 @@
 use bytes::{Buf, Bytes};
 use futures::StreamExt;
 
+use super::digest::ExpectedDigests;
 use super::intake::{End, Intake, check};
-use super::live::Slot;
 use super::{
     Body, BodyBreak, Ingest, Outcome, Received, Target, Upload, broken, not_committed, not_read, not_spooled,
     wrong_length,
@@ -16,7 +16,8 @@ use crate::catalog::Recording;
 use crate::crypto::random::random;
 use crate::crypto::stream::SealedObject;
 use crate::model::range::{ByteRange, UploadRange};
-use crate::model::{Completeness, Error, ObjectId, Problem, Result, State};
+use crate::model::{Completeness, Error, ObjectId, Problem, Result};
+use crate::reading::live::{Claim, Place};
 use crate::reading::{Opened, ReadError};
 
 /// What a comparison of a body with what is stored came to.
@@ -35,12 +36,14 @@ impl Ingest {
         upload: Upload,
         known: Recording,
         body: impl Body,
-        mut slot: Slot,
+        _place: Place,
     ) -> Result<Received> {
         let still_receiving = || Error::new(Problem::StillReceiving, "an upload under this name is still running");
-        if known.state == State::Receiving || !slot.hold(known.id) {
-            return Err(still_receiving());
+        if self.leftovers.of(known.id).is_some() {
+            // What a crash interrupted becomes a recording now, not when its turn comes.
+            self.recover_recording(known.id).await?;
         }
+        let claim = self.live.claim(known.id).ok_or_else(still_receiving)?;
         // Read again under the claim: another upload may have finished it in between.
         let known = self.catalog.recording(None, known.id).await.map_err(not_committed)?.ok_or_else(still_receiving)?;
         let stored_len = known.plain_len.ok_or_else(still_receiving)?;
@@ -52,9 +55,9 @@ impl Ingest {
             ));
         }
         match upload.range.filter(|range| !range.is_whole()) {
-            None => self.compare(upload, known, body).await,
+            None => self.compare(upload, known, body, &claim).await,
             Some(range) if known.completeness == Completeness::Partial && range.first == stored_len => {
-                self.append(upload, known, body).await
+                self.append(upload, known, body, &claim).await
             }
             Some(_) => Err(Error::new(
                 Problem::OffsetMismatch,
@@ -66,7 +69,13 @@ impl Ingest {
 
     /// A whole upload under a known name: the same bytes are acknowledged again, a longer upload of which a partial
     /// recording is the beginning completes it, anything else is refused.
-    async fn compare(&self, mut upload: Upload, known: Recording, mut body: impl Body) -> Result<Received> {
+    async fn compare(
+        &self,
+        mut upload: Upload,
+        known: Recording,
+        mut body: impl Body,
+        claim: &Claim,
+    ) -> Result<Received> {
         let data_key = self.reader.any_data_key(&known).map_err(not_read)?;
         let opened = self.reader.open(&known, &data_key).await.map_err(not_read)?;
         let is_partial = known.completeness == Completeness::Partial;
@@ -86,7 +95,7 @@ impl Ingest {
             }
             Compared::Longer(rest) if is_partial => {
                 let rest = futures::stream::iter([Ok(rest)]).chain(body);
-                self.append(upload, known, rest).await
+                self.append(upload, known, rest, claim).await
             }
             Compared::Broken(reason) if is_partial => Err(broken(End::Broken(reason), known.plain_len.unwrap_or(0))),
             Compared::Broken(reason) => Err(Error::new(
@@ -102,59 +111,63 @@ impl Ingest {
     }
 
     /// Adds a body to a partial recording: both are sealed into one new object, and the row changes over when it is durable.
-    async fn append(&self, upload: Upload, known: Recording, body: impl Body) -> Result<Received> {
-        let data_key = self.reader.any_data_key(&known).map_err(not_read)?;
-        let opened = self.reader.open(&known, &data_key).await.map_err(not_read)?;
+    async fn append(&self, upload: Upload, known: Recording, body: impl Body, claim: &Claim) -> Result<Received> {
         let before = known.plain_len.unwrap_or(0);
-        let object = ObjectId(random());
-        let target = Target { row: known, data_key, object };
-        let outcome = self.append_into(&target, &opened, upload, body).await;
-        if outcome.is_err() && !self.is_committed(&target, before).await? {
-            self.reader.spool.remove(target.segment()).map_err(not_spooled)?;
-        }
-        outcome
-    }
-
-    async fn append_into(&self, target: &Target, opened: &Opened, upload: Upload, body: impl Body) -> Result<Received> {
-        let before = opened.geometry().plain_len();
-        let mut intake =
-            Intake::begin(&self.reader.spool, target, upload.digests, self.limits.bytes_max).map_err(not_spooled)?;
-        let mut offset = 0;
-        while let Some(range) = ByteRange::new(offset, before.saturating_sub(1), before) {
-            for piece in opened.window(offset, range).await.map_err(not_read)? {
-                offset += piece.len() as u64;
-                intake.copy(&piece).map_err(not_spooled)?;
-            }
-        }
-        let end = intake.pump(body).await;
+        let mut intake = self.reopen(known, upload.digests).await?;
+        let end = intake.pump(body, claim).await;
         let added = intake.plain_len() - before;
-        match &end {
-            End::TooLarge => return Err(self.too_large()),
+        let refusal = match &end {
+            End::TooLarge => Some(self.too_large()),
             End::Body => {
                 // A whole range tells the length of both, any other that of what is added.
                 let told = |range: UploadRange| if range.is_whole() { range.len() } else { before + range.len() };
-                if upload.range.is_some_and(|range| told(range) != before + added) {
-                    return Err(wrong_length());
-                }
-                intake.check_digests()?;
+                let is_wrong = upload.range.is_some_and(|range| told(range) != before + added);
+                if is_wrong { Some(wrong_length()) } else { intake.check_digests().err() }
             }
             // Nothing new: the recording stays as it is.
-            End::Broken(_) | End::Spool(_) if added == 0 => return Err(broken(end, before)),
-            End::Broken(_) | End::Spool(_) => {}
+            End::Broken(_) | End::Spool(_) => None,
+        };
+        if let Some(refusal) = refusal {
+            intake.discard().map_err(not_spooled)?;
+            return Err(refusal);
+        }
+        if added == 0 && end != End::Body {
+            intake.discard().map_err(not_spooled)?;
+            return Err(broken(end, before));
         }
         let is_last = upload.range.is_none_or(|range| range.is_final());
         let completeness = if is_last && end == End::Body { Completeness::Complete } else { Completeness::Partial };
-        let recording = self.conclude(target, intake, completeness).await?;
+        let recording = self.conclude(intake, completeness).await?;
         match end {
             End::Body => Ok(Received { recording, outcome: Outcome::Known }),
             end => Err(broken(end, recording.plain_len.unwrap_or(0))),
         }
     }
 
-    /// Whether the row has changed over to the target's object.
-    async fn is_committed(&self, target: &Target, before: u64) -> Result<bool> {
-        let row = self.catalog.recording(None, target.row.id).await.map_err(not_committed)?;
-        Ok(row.is_none_or(|row| row.object == target.object || row.plain_len.is_some_and(|len| len > before)))
+    /// The way into a new object for a recording that has one already, whose bytes it begins with.
+    pub(super) async fn reopen(&self, known: Recording, digests: ExpectedDigests) -> Result<Intake> {
+        let data_key = self.reader.any_data_key(&known).map_err(not_read)?;
+        let opened = self.reader.open(&known, &data_key).await.map_err(not_read)?;
+        let len = opened.geometry().plain_len();
+        let target = Target { row: known, data_key, object: ObjectId(random()) };
+        let mut intake = self.begin_intake(target, digests).await?;
+        let copied = async {
+            let mut offset = 0;
+            while let Some(range) = ByteRange::new(offset, len.saturating_sub(1), len) {
+                for piece in opened.window(offset, range).await.map_err(not_read)? {
+                    offset += piece.len() as u64;
+                    intake.copy(&piece).map_err(not_spooled)?;
+                }
+            }
+            Ok(())
+        };
+        match copied.await {
+            Ok(()) => Ok(intake),
+            Err(error) => {
+                intake.discard().map_err(not_spooled)?;
+                Err(error)
+            }
+        }
     }
 
     /// A partial recording turns out to be all that there is.
@@ -164,7 +177,7 @@ impl Ingest {
             return Err(Error::new(Problem::Internal, "the recording's row has no length"));
         };
         let object = SealedObject { plain_len, sealed_len, digest };
-        self.commit(target, row.state, Completeness::Complete, object).await
+        self.commit(target, row.state, Completeness::Complete, object, None).await
     }
 }
 

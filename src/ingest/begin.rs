@@ -1,7 +1,7 @@
 //! The row before the first byte: keys are drawn, wrapped for each class, and committed as `receiving`.
 
 use super::{Ingest, Target, Upload, not_committed, not_wrapped};
-use crate::catalog::{CallRow, CatalogError, NewRecording, Recording, SearchTokens, WrapRow};
+use crate::catalog::{CallRow, CatalogError, NewRecording, Recording, Resume, SearchTokens, WrapRow};
 use crate::crypto::blob::seal_blob;
 use crate::crypto::keys::{DataKey, IndexField, KekScope};
 use crate::crypto::random::random;
@@ -26,10 +26,10 @@ impl Ingest {
         self.catalog.recording_by_name(tenant, &tokens).await.map_err(not_committed)
     }
 
-    pub(super) async fn begin(&self, upload: &Upload, id: RecordingId) -> Result<Target> {
+    pub(super) async fn begin(&self, upload: &Upload, id: RecordingId, resume: Option<Resume>) -> Result<Target> {
         let mut draws = 0;
         loop {
-            let (recording, data_key) = self.draw(upload, id)?;
+            let (recording, data_key) = self.draw(upload, id, resume)?;
             let target = Target { row: as_row(&recording), object: recording.object, data_key };
             match self.catalog.begin(recording).await {
                 Ok(()) => return Ok(target),
@@ -42,7 +42,7 @@ impl Ingest {
         }
     }
 
-    fn draw(&self, upload: &Upload, id: RecordingId) -> Result<(NewRecording, DataKey)> {
+    fn draw(&self, upload: &Upload, id: RecordingId, resume: Option<Resume>) -> Result<(NewRecording, DataKey)> {
         let (tenant, now) = (upload.tenant.number, self.clock.now());
         let (object, data_key) = (ObjectId(random()), DataKey::random());
         let wraps = upload.classes.iter().map(|class| {
@@ -69,6 +69,7 @@ impl Ingest {
             label: seal_blob(&data_key.label_key(tenant, id), tenant, id.into(), &label),
             wraps,
             call: self.draw_call(upload, now)?,
+            resume,
         };
         Ok((recording, data_key))
     }
@@ -138,5 +139,6 @@ fn as_row(recording: &NewRecording) -> Recording {
         label: Some(recording.label.clone()),
         wraps: recording.wraps.clone(),
         call: recording.call.clone(),
+        resume: recording.resume,
     }
 }

@@ -17,13 +17,14 @@
 mod again;
 mod begin;
 pub mod digest;
+mod handover;
 mod intake;
-pub mod live;
 mod recover;
+mod remains;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::Stream;
@@ -37,13 +38,15 @@ use crate::keyring::KeyringError;
 use crate::model::error::chain;
 use crate::model::range::UploadRange;
 use crate::model::{CallData, Class, Clock, Completeness, Error, ObjectId, Problem, RecordingId, Result, State};
+use crate::reading::live::{Claim, Live, Place};
 use crate::reading::{ReadError, Reader};
-use crate::spool::{SegmentName, SpoolError};
-use crate::store::{Parcel, StoreError};
+use crate::spool::{Leftover, SegmentName, SpoolError};
+use crate::store::StoreError;
 
 use digest::ExpectedDigests;
-use intake::{End, Intake};
-use live::Live;
+pub use handover::{Forwarded, Handover};
+use intake::{Closed, End, Intake, Obsolete};
+pub use recover::{Leftovers, Recovered};
 
 /// Limits of uploads, each a setting.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +55,12 @@ pub struct UploadLimits {
     pub bytes_max: u64,
     /// Uploads at once.
     pub count_max: usize,
+    /// Resumable uploads that are open at once.
+    pub open_max: usize,
+    /// How long a resumable upload waits for its sender.
+    pub resume_window: Duration,
+    /// How long a sender waits for the object store.
+    pub store_patience: Duration,
 }
 
 /// One upload as the sender described it, checked.
@@ -114,6 +123,8 @@ pub struct Ingest {
     pub clock: Arc<dyn Clock>,
     pub limits: UploadLimits,
     pub live: Live,
+    pub leftovers: Leftovers,
+    pub handover: Handover,
     pub stats: Arc<IngestStats>,
 }
 
@@ -126,7 +137,7 @@ struct Target {
 
 impl Target {
     fn segment(&self) -> SegmentName {
-        SegmentName { recording: self.row.id, object: self.object }
+        SegmentName::whole(self.row.id, self.object)
     }
 }
 
@@ -153,35 +164,34 @@ impl Ingest {
     /// Receives one upload to its end.
     pub async fn receive(&self, upload: Upload, body: impl Body) -> Result<Received> {
         self.admit(&upload)?;
-        let slot = self
-            .live
-            .enter(self.limits.count_max)
-            .ok_or_else(|| Error::new(Problem::Busy, "the limit of uploads at once (upload.count_max) is reached"))?;
+        let place = self.enter()?;
         match self.known(&upload).await? {
-            Some(known) => self.receive_again(upload, known, body, slot).await,
+            Some(known) => Box::pin(self.receive_again(upload, known, body, place)).await,
             None if upload.range.is_some_and(|range| range.first > 0) => {
                 let detail = "nothing has been received under this name; begin at offset 0";
                 Err(Error::new(Problem::OffsetMismatch, detail).at_offset(0))
             }
-            None => self.receive_new(upload, body, slot).await,
+            None => self.receive_new(upload, body, place).await,
         }
     }
 
-    async fn receive_new(&self, upload: Upload, body: impl Body, mut slot: live::Slot) -> Result<Received> {
+    fn enter(&self) -> Result<Place> {
+        let full = || Error::new(Problem::Busy, "the limit of uploads at once (upload.count_max) is reached");
+        self.live.enter(self.limits.count_max).ok_or_else(full)
+    }
+
+    async fn receive_new(&self, upload: Upload, body: impl Body, _place: Place) -> Result<Received> {
+        let reservation = upload.declared_len.map(|len| self.reader.spool.reserve(len)).transpose();
+        let reservation = reservation.map_err(not_spooled)?;
         // Claimed before the row exists, so that no recovery takes a row without a segment for a leftover.
-        let id = RecordingId::new(self.clock.now(), random());
-        slot.hold(id);
-        let target = self.begin(&upload, id).await?;
-        let mut intake = match Intake::begin(&self.reader.spool, &target, upload.digests, self.limits.bytes_max) {
-            Ok(intake) => intake,
-            Err(error) => {
-                self.abandon(&target).await?;
-                return Err(not_spooled(error));
-            }
-        };
-        let end = intake.pump(body).await;
+        let claim = self.claim_new();
+        let target = Box::pin(self.begin(&upload, claim.recording(), None)).await?;
+        let (expected, is_last) =
+            (upload.range.map(|range| range.len()), upload.range.is_none_or(|range| range.is_final()));
+        let mut intake = self.begin_intake(target, upload.digests).await?;
+        intake.reserve(reservation);
+        let end = intake.pump(body, &claim).await;
         self.stats.received_bytes.fetch_add(intake.plain_len(), Relaxed);
-        let expected = upload.range.map(|range| range.len());
         let refusal = match (&end, intake.plain_len()) {
             (End::Broken(BodyBreak::Stalled), 0) => Some(nothing_came()),
             (End::Body | End::Broken(_), 0) => Some(empty_body()),
@@ -194,25 +204,65 @@ impl Ingest {
             (End::Broken(_) | End::Spool(_), _) => None,
         };
         if let Some(refusal) = refusal {
-            drop(intake);
-            self.abandon(&target).await?;
+            self.discard(intake).await?;
             return Err(refusal);
         }
-        let is_last = upload.range.is_none_or(|range| range.is_final());
         let completeness = if is_last && end == End::Body { Completeness::Complete } else { Completeness::Partial };
-        let (recording, _) = (self.conclude(&target, intake, completeness).await?, slot);
+        let recording = Box::pin(self.conclude(intake, completeness)).await?;
         match end {
             End::Body => Ok(Received { recording, outcome: Outcome::Created }),
             end => Err(broken(end, recording.plain_len.unwrap_or(0))),
         }
     }
 
+    fn claim_new(&self) -> Claim {
+        let id = RecordingId::new(self.clock.now(), random());
+        self.live.claim(id).expect("nobody else has an id that was drawn just now")
+    }
+
+    /// Opens the way into the spool; takes the row back where there is none.
+    async fn begin_intake(&self, target: Target, digests: ExpectedDigests) -> Result<Intake> {
+        let id = target.row.id;
+        let is_new = target.row.state == State::Receiving;
+        match Intake::begin(&self.reader.spool, target, digests, self.limits.bytes_max) {
+            Ok(intake) => Ok(intake),
+            Err(error) => {
+                if is_new {
+                    self.abandon_row(id).await?;
+                }
+                Err(not_spooled(error))
+            }
+        }
+    }
+
     /// Closes the segment, hands the object on, and commits the row: in this order, so that a row never tells of bytes that
-    /// are not there. A store that is down is not the sender's concern: the recording is durable in the spool.
-    async fn conclude(&self, target: &Target, intake: Intake, completeness: Completeness) -> Result<Recording> {
-        let (path, object) = intake.close().await.map_err(not_spooled)?;
-        let state = self.hand_on(target.segment(), path, object.sealed_len).await?;
-        let recording = self.commit(target, state, completeness, object).await?;
+    /// are not there. A store that is down is not the sender's concern: the recording is durable in the spool. What fails
+    /// on the way is left to recovery.
+    async fn conclude(&self, intake: Intake, completeness: Completeness) -> Result<Recording> {
+        let id = intake.target().row.id;
+        let closed = intake.close().await.map_err(|unclosed| {
+            self.leftovers.put(id, unclosed.leftover);
+            not_spooled(unclosed.error)
+        })?;
+        let name = closed.target.segment();
+        let concluded = async {
+            let state = self.hand_on(name, closed.object.sealed_len).await?;
+            let label = self.described(&closed);
+            self.commit(&closed.target, state, completeness, closed.object, label).await
+        };
+        let concluded = concluded.await;
+        match &concluded {
+            Ok(_) => self.forget(closed.obsolete),
+            // The row is gone, and what was to be removed is.
+            Err(error) if error.problem == Problem::Deleted => self.forget(closed.obsolete),
+            Err(_) => {
+                self.reader.spool.log().release(closed.obsolete.frames);
+                let obsolete = closed.obsolete.segments.iter().map(|name| (*name, 0));
+                let segments = obsolete.chain([(name, closed.object.sealed_len)]).collect();
+                self.leftovers.put(id, Leftover { segments, frames: Vec::new() });
+            }
+        }
+        let recording = concluded?;
         let count = match completeness {
             Completeness::Complete => &self.stats.complete,
             _ => &self.stats.partial,
@@ -221,22 +271,19 @@ impl Ingest {
         Ok(recording)
     }
 
-    /// Where the object is durable after this.
-    async fn hand_on(&self, name: SegmentName, path: PathBuf, sealed_len: u64) -> Result<State> {
-        let parcel = Parcel { object: name.object, path: &path, sealed_len };
-        match self.reader.store.put(parcel).await {
-            Ok(()) => Ok(State::Stored),
-            Err(error) => {
-                tracing::warn!(recording.id = %name.recording, error = chain(&error),
-                    "the object store did not take a recording; it stays in the spool and is sent again");
-                self.reader.spool.sync_names().await.map_err(not_spooled)?;
-                // What is promised now rests on the segment alone.
-                if self.reader.spool.len(name).map_err(not_spooled)? != Some(sealed_len) {
-                    return Err(not_stored(error));
-                }
-                Ok(State::Spooled)
+    /// What an object was made of is not needed any more.
+    fn forget(&self, obsolete: Obsolete) {
+        self.reader.spool.log().release(obsolete.frames);
+        for name in obsolete.segments {
+            if let Err(error) = self.reader.spool.remove(name) {
+                tracing::warn!(error = chain(&error), "a segment that is not needed stays in the spool");
             }
         }
+    }
+
+    /// The label anew, where the bytes tell more than the sender did.
+    fn described(&self, _closed: &Closed) -> Option<Vec<u8>> {
+        None
     }
 
     async fn commit(
@@ -245,6 +292,7 @@ impl Ingest {
         state: State,
         completeness: Completeness,
         object: SealedObject,
+        label: Option<Vec<u8>>,
     ) -> Result<Recording> {
         let wraps = self.wrap_again(target, completeness, object.plain_len)?;
         let finished = Finished {
@@ -255,6 +303,7 @@ impl Ingest {
             object: target.object,
             sealed_len: object.sealed_len,
             digest: object.digest,
+            label,
             wraps,
             changed_at: self.clock.now(),
         };
@@ -296,12 +345,10 @@ impl Ingest {
     }
 
     /// Takes back a recording of which nothing is kept.
-    async fn abandon(&self, target: &Target) -> Result<()> {
-        self.reader.spool.remove(target.segment()).map_err(not_spooled)?;
-        match self.catalog.abandon(target.row.id).await {
-            Ok(()) | Err(CatalogError::WrongState | CatalogError::NotFound) => Ok(()),
-            Err(error) => Err(not_committed(error)),
-        }
+    async fn discard(&self, intake: Intake) -> Result<()> {
+        let id = intake.target().row.id;
+        intake.discard().map_err(not_spooled)?;
+        self.abandon_row(id).await
     }
 
     fn too_large(&self) -> Error {

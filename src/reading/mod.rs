@@ -11,6 +11,7 @@
 //! Dropping anything in here costs nothing and leaves nothing; the data key goes with it.
 
 pub mod life;
+pub mod live;
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -150,7 +151,7 @@ impl Reader {
     /// Opens the recording's object: fetches its header and checks it against the key and the row.
     pub async fn open(&self, recording: &Recording, data_key: &DataKey) -> Result<Opened, ReadError> {
         let sealed_len = recording.sealed_len.ok_or(ReadError::Integrity("the row has no length".into()))?;
-        let name = SegmentName { recording: recording.id, object: recording.object };
+        let name = SegmentName::whole(recording.id, recording.object);
         let spool = (recording.state == State::Spooled).then(|| self.spool.clone());
         let object = self.store.object(recording.object, sealed_len);
         let source = Source { name, spool, object };

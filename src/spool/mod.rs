@@ -1,103 +1,162 @@
-//! The spool: sealed bytes on local disk, from the first chunk of an upload until its object is in the store and its row
+//! The spool: sealed bytes on local disk, from the first byte of an upload until its object is in the store and its row
 //! committed.
 //!
-//! One file for each upload, `<recording>.<object>`, which grows only at its end. It holds a segment: an object's header and
-//! sealed chunks. A segment that was closed is an object, byte for byte.
+//! ```text
+//! small pieces of a call ──► log        one for all calls, one sync for all; a frame leaves it when its chunk is full
+//! whole chunks ────────────► segment    one for each upload; closed, it is an object, byte for byte
+//! ```
+//! Ten thousand calls that go on write ten thousand small pieces every fraction of a second. Syncing a file for each takes
+//! many times as long as syncing one log (`cargo bench --bench spool`), and a file and a socket for each would need more open
+//! files than many machines allow. So the newest bytes of all calls share the log, and a segment is opened only when a chunk
+//! is full.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `<recording>.<object>` | a segment from the recording's beginning |
+//! | `<recording>.<object>.<start>` | what a later process went on with, from that byte of the recording |
+//! | `log.<number>` | frames ([`crate::crypto::frame`]) |
 //!
 //! # Promise
-//! What [`Segment::append`] took survives the death of the process. After [`Segment::close`] the bytes, and after
-//! [`Spool::sync_names`] the names, survive a power cut.
+//! What [`Segment::append`] took survives the death of the process, and what [`Log::append`] took does [`log::FLUSH_EVERY`]
+//! later. After [`Segment::close`], [`Log::durable`] and [`Spool::sync_names`] the bytes and names survive a power cut;
+//! without anybody asking, frames do after `spool.sync_every`.
 //! # Secrecy
 //! Ciphertext only; the names are random or numbered by time.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+pub mod log;
+mod room;
+mod segment;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use thiserror::Error;
 
+pub use log::{FrameAt, FrameKeys, FrameRead, Log};
+pub use room::Reservation;
+pub use segment::Segment;
+
+use crate::crypto::frame::FrameHead;
 use crate::model::{ObjectId, RecordingId};
+use room::Room;
 
 #[derive(Debug, Error)]
 pub enum SpoolError {
-    /// `spool.bytes_max` is reached, or the disk is nearly full.
+    /// `spool.bytes_max` or `spool.count_max` is reached, or the disk is nearly full.
     #[error("the spool is full")]
     Full,
     #[error("the spool's disk does not work")]
     Disk(#[source] io::Error),
 }
 
-/// How much the spool may take.
+/// How much the spool may take, and how long frames may wait for a sync.
 #[derive(Clone, Copy, Debug)]
 pub struct SpoolLimits {
-    /// Bytes of all segments together.
+    /// Bytes of all segments and logs together.
     pub bytes_max: u64,
+    /// Recordings that wait in it.
+    pub count_max: u64,
     /// Bytes that stay free on its disk: the catalog and the last chunks of running calls need them.
     pub disk_free_min: u64,
+    /// A power cut takes at most the frames of this long.
+    pub sync_every: Duration,
 }
 
-/// Which upload a segment belongs to.
+/// Which upload a segment belongs to, and where in the recording it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SegmentName {
     pub recording: RecordingId,
     pub object: ObjectId,
+    pub start: u64,
 }
 
 #[derive(Clone)]
 pub struct Spool {
     dir: PathBuf,
-    limits: SpoolLimits,
-    used: Arc<AtomicU64>,
+    room: Arc<Room>,
+    log: Log,
+    /// Whether there are names that no sync has made durable.
+    has_new_names: Arc<AtomicBool>,
 }
 
-/// A segment that is being written.
-pub struct Segment {
-    file: File,
-    path: PathBuf,
-    len: u64,
-    spool: Spool,
+/// What a process that died left of one recording.
+#[derive(Clone, Debug, Default)]
+pub struct Leftover {
+    /// With their lengths, ascending by name.
+    pub segments: Vec<(SegmentName, u64)>,
+    /// In the order in which they were appended.
+    pub frames: Vec<(FrameHead, FrameAt)>,
+}
+
+impl SegmentName {
+    /// A segment from the recording's beginning: the one that can become an object.
+    pub fn whole(recording: RecordingId, object: ObjectId) -> SegmentName {
+        SegmentName { recording, object, start: 0 }
+    }
 }
 
 impl Spool {
     /// Makes a missing directory and counts what is in it.
     pub fn open(dir: &Path, limits: SpoolLimits) -> Result<Spool, SpoolError> {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(SpoolError::Disk)?;
-        let spool = Spool { dir: dir.to_owned(), limits, used: Arc::default() };
-        let used = spool.segments()?.iter().map(|(_, len)| len).sum();
-        spool.used.store(used, Relaxed);
+        let room = Arc::new(Room::new(dir, limits));
+        let has_new_names = Arc::new(AtomicBool::new(false));
+        let log = Log::new(dir, room.clone(), has_new_names.clone());
+        let spool = Spool { dir: dir.to_owned(), room, log, has_new_names };
+        let segments = spool.segments()?;
+        let logs = log::files_in(dir).map_err(SpoolError::Disk)?;
+        spool.room.count(segments.iter().map(|(_, len)| len).chain(logs.iter().map(|(_, len)| len)).sum());
+        spool.room.count_recordings(segments.len() as u64);
         Ok(spool)
     }
 
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Bytes that it holds.
     pub fn used(&self) -> u64 {
-        self.used.load(Relaxed)
+        self.room.used()
+    }
+
+    /// Segments that it holds.
+    pub fn count(&self) -> u64 {
+        self.room.recordings()
     }
 
     pub fn limits(&self) -> SpoolLimits {
-        self.limits
+        self.room.limits
     }
 
-    /// Whether `more` bytes fit: asked before work is begun, and again with every write.
+    /// Whether `more` bytes fit besides what is promised to others: asked before work is begun, and again with every write.
     pub fn has_room(&self, more: u64) -> Result<(), SpoolError> {
-        let disk = rustix::fs::statvfs(&self.dir).map_err(|error| SpoolError::Disk(error.into()))?;
-        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        let fits = self.used().saturating_add(more) <= self.limits.bytes_max
-            && free.checked_sub(self.limits.disk_free_min).is_some_and(|room| room >= more);
-        if fits { Ok(()) } else { Err(SpoolError::Full) }
+        self.room.has(more)
+    }
+
+    /// Keeps room for an upload whose length was told, so that it is refused at its beginning or not at all.
+    pub fn reserve(&self, len: u64) -> Result<Reservation, SpoolError> {
+        self.room.has_recording()?;
+        Room::reserve(&self.room, len)
     }
 
     pub fn path(&self, name: SegmentName) -> PathBuf {
-        self.dir.join(format!("{}.{}", name.recording, name.object))
+        let SegmentName { recording, object, start } = name;
+        self.dir.join(match start {
+            0 => format!("{recording}.{object}"),
+            _ => format!("{recording}.{object}.{start}"),
+        })
     }
 
     /// Begins a segment; a name is used once.
     pub fn begin(&self, name: SegmentName) -> Result<Segment, SpoolError> {
-        let path = self.path(name);
-        let file = OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(&path);
-        Ok(Segment { file: file.map_err(failed)?, path, len: 0, spool: self.clone() })
+        Segment::begin(self, name)
     }
 
     /// All segments with their lengths, by name. Files that are none are passed over.
@@ -106,11 +165,29 @@ impl Spool {
         for entry in std::fs::read_dir(&self.dir).map_err(SpoolError::Disk)? {
             let entry = entry.map_err(SpoolError::Disk)?;
             if let Some(name) = parse(&entry.file_name().to_string_lossy()) {
-                segments.push((name, entry.metadata().map_err(SpoolError::Disk)?.len()));
+                match entry.metadata() {
+                    Ok(metadata) => segments.push((name, metadata.len())),
+                    // It was removed while the directory was read.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(SpoolError::Disk(error)),
+                }
             }
         }
         segments.sort();
         Ok(segments)
+    }
+
+    /// Everything that a dead process left, by recording. Only the server that has the spool to itself may ask, once, before
+    /// it receives anything.
+    pub fn leftovers(&self) -> Result<BTreeMap<RecordingId, Leftover>, SpoolError> {
+        let mut leftovers: BTreeMap<RecordingId, Leftover> = BTreeMap::new();
+        for (name, len) in self.segments()? {
+            leftovers.entry(name.recording).or_default().segments.push((name, len));
+        }
+        for (head, at) in self.log.take_over()? {
+            leftovers.entry(head.recording).or_default().frames.push((head, at));
+        }
+        Ok(leftovers)
     }
 
     /// `None`: there is no such segment.
@@ -130,7 +207,7 @@ impl Spool {
         Ok(bytes)
     }
 
-    /// Makes a segment's bytes durable that a dead process wrote.
+    /// Makes a segment's bytes durable that were with the operating system.
     pub async fn sync(&self, name: SegmentName) -> Result<(), SpoolError> {
         let path = self.path(name);
         // Durability: they were with the operating system, and may not be on the disk.
@@ -139,12 +216,15 @@ impl Spool {
 
     /// Removes a segment that is not needed any more. Lost by a power cut, the removal is done again at the next start.
     pub fn remove(&self, name: SegmentName) -> Result<(), SpoolError> {
-        let len = self.len(name)?.unwrap_or(0);
+        let len = self.len(name)?;
         match std::fs::remove_file(self.path(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(SpoolError::Disk(error)),
             _ => {}
         }
-        let _ = self.used.fetch_update(Relaxed, Relaxed, |used| Some(used.saturating_sub(len)));
+        if let Some(len) = len {
+            self.room.give_back(len);
+            self.room.forget_recording();
+        }
         Ok(())
     }
 
@@ -154,43 +234,9 @@ impl Spool {
         // Durability: the names. The bytes were synced when each segment was closed.
         blocking(move || File::open(dir)?.sync_all()).await
     }
-}
 
-impl Segment {
-    /// Appends sealed bytes. They are with the operating system when it returns.
-    ///
-    /// It writes on the calling thread: handing 64 KiB to a thread pool costs more than copying them into the page cache.
-    pub fn append(&mut self, sealed: &[u8]) -> Result<(), SpoolError> {
-        self.spool.has_room(sealed.len() as u64)?;
-        self.append_last(sealed)
-    }
-
-    /// [`Segment::append`], into the reserve: the end of a segment that was begun is written even where nothing else is.
-    pub fn append_last(&mut self, sealed: &[u8]) -> Result<(), SpoolError> {
-        if let Err(error) = self.file.write_all(sealed) {
-            // A write that was cut short must not leave half a chunk for the next one to follow.
-            let _ = self.file.set_len(self.len);
-            return Err(failed(error));
-        }
-        self.len += sealed.len() as u64;
-        self.spool.used.fetch_add(sealed.len() as u64, Relaxed);
-        Ok(())
-    }
-
-    pub fn len(&self) -> u64 {
-        self.len
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Makes the bytes durable.
-    pub async fn close(self) -> Result<PathBuf, SpoolError> {
-        let path = self.path.clone();
-        // Durability: the object's only copy until the store has it.
-        blocking(move || self.file.sync_data()).await?;
-        Ok(path)
+    fn note_new_name(&self) {
+        self.has_new_names.store(true, Relaxed);
     }
 }
 
@@ -200,8 +246,9 @@ async fn blocking(work: impl FnOnce() -> io::Result<()> + Send + 'static) -> Res
 }
 
 fn parse(file_name: &str) -> Option<SegmentName> {
-    let (recording, object) = file_name.split_once('.')?;
-    Some(SegmentName { recording: recording.parse().ok()?, object: object.parse().ok()? })
+    let (recording, rest) = file_name.split_once('.')?;
+    let (object, start) = rest.split_once('.').unwrap_or((rest, "0"));
+    Some(SegmentName { recording: recording.parse().ok()?, object: object.parse().ok()?, start: start.parse().ok()? })
 }
 
 fn failed(error: io::Error) -> SpoolError {

@@ -192,7 +192,7 @@ async fn a_listener_hears_all_of_a_recording_that_moves_from_the_spool_to_the_st
     let mut played = stream.next().await.expect("a piece").expect("it plays").to_vec();
     block(&objects, false);
 
-    assert_eq!(held.app.ingest.forward().await.expect("it goes through").forwarded, 1);
+    assert_eq!(held.app.ingest.forward().await.expect("it goes through").sent, 1);
 
     while let Some(piece) = stream.next().await {
         played.extend_from_slice(&piece.expect("it plays on"));

@@ -64,6 +64,7 @@ pub fn recording(tenant: TenantNumber, received_at: Timestamp) -> NewRecording {
         label: vec![0x1A; 48],
         wraps: vec![wrap(Class::Customer, ends_at)],
         call: None,
+        resume: None,
     }
 }
 
@@ -76,6 +77,7 @@ pub fn finished(new: &NewRecording, state: State, completeness: Completeness) ->
         object: new.object,
         sealed_len: 1_088,
         digest: [0xD1; 32],
+        label: None,
         wraps: new.wraps.iter().map(|wrap| (wrap.class, [0x5A; 72])).collect(),
         changed_at: new.received_at + SignedDuration::from_secs(60),
     }

@@ -2,7 +2,7 @@
 
 use super::Backend;
 use super::fixtures::*;
-use crate::catalog::{Ending, WrapRow};
+use crate::catalog::{Ending, Finished, NewRecording, Resume, WrapRow};
 use crate::model::{Class, Completeness, State};
 
 /// More than a backend has connections.
@@ -305,4 +305,36 @@ pub async fn recording_is_found_by_any_of_its_name_tokens(backend: &impl Backend
 
     assert_eq!(by_name.map(|r| r.id), Some(new.id));
     assert!(catalog.recording_by_name(tenant, &[]).await.expect("it answers").is_none());
+}
+
+pub async fn resume_is_set_moved_and_ended_and_outlives_the_finish(backend: &impl Backend) {
+    let (catalog, tenant) = inhabited(backend).await;
+    let begun = Resume { until: at(60), declared_len: None };
+    let new = NewRecording { resume: Some(begun), ..recording(tenant, at(0)) };
+    catalog.begin(new.clone()).await.expect("the row is new");
+    assert_eq!(found(&backend.open(), new.id).await.resume, Some(begun));
+
+    let moved = Resume { until: at(120), declared_len: Some(1_000) };
+    catalog.set_resume(new.id, Some(moved)).await.expect("it is being received");
+    catalog.finish(finished(&new, State::Stored, Completeness::Complete)).await.expect("it is being received");
+    assert_eq!(found(&catalog, new.id).await.resume, Some(moved));
+
+    catalog.set_resume(new.id, None).await.expect("it is alive");
+    assert_eq!(found(&catalog, new.id).await.resume, None);
+    catalog.end(new.id, Ending::Delete, at(200)).await.expect("it is alive");
+    assert_refused!(catalog.set_resume(new.id, Some(moved)).await, WrongState);
+    assert_refused!(catalog.set_resume(recording(tenant, at(1)).id, None).await, NotFound);
+}
+
+pub async fn finish_with_a_label_replaces_the_one_before(backend: &impl Backend) {
+    let (catalog, tenant) = inhabited(backend).await;
+    for label in [None, Some(vec![0x2B; 64])] {
+        let new = recording(tenant, at(0));
+        catalog.begin(new.clone()).await.expect("the row is new");
+
+        let last = Finished { label: label.clone(), ..finished(&new, State::Stored, Completeness::Complete) };
+        catalog.finish(last).await.expect("it is being received");
+
+        assert_eq!(found(&catalog, new.id).await.label, Some(label.unwrap_or(new.label)));
+    }
 }

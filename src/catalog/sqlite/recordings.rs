@@ -5,14 +5,14 @@ use rusqlite::{Connection, Row, params};
 use super::errors::{is_taken, is_there, not_done};
 use super::rows::{all, execute, first, int, millis, not_stored_by_us, take, take_optional};
 use super::{house, tenants};
-use crate::catalog::{CallRow, CatalogError, Finished, NewRecording, Recording, Result, WrapRow};
+use crate::catalog::{CallRow, CatalogError, Finished, NewRecording, Recording, Result, Resume, WrapRow};
 use crate::crypto::wrap::WRAP_LEN;
 use crate::model::ids::CallId;
 use crate::model::{Class, Completeness, ObjectId, RecordingId, State, SubjectId, TenantNumber, TimePath, Timestamp};
 
 /// What [`head`] reads, from a table named `r`.
 pub(super) const HEAD: &str = "r.id, r.tenant, r.state, r.completeness, r.received_at, r.changed_at, r.plain_len, \
-                               r.object, r.sealed_len, r.digest, r.label, r.call";
+                               r.object, r.sealed_len, r.digest, r.label, r.call, r.resume_until, r.declared_len";
 
 pub(super) fn begin(db: &Connection, new: &NewRecording) -> Result<()> {
     tenants::must_live(db, new.tenant)?;
@@ -27,8 +27,8 @@ fn insert(db: &Connection, new: &NewRecording) -> Result<()> {
     let inserted = db
         .prepare_cached(
             "INSERT INTO recording (id, tenant, state, gone, completeness, received_at, changed_at, object, name_token,
-                 a_token, b_token, call_token, label, call)
-             VALUES (?1, ?2, ?3, 0, ?4, ?5, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                 a_token, b_token, call_token, label, call, resume_until, declared_len)
+             VALUES (?1, ?2, ?3, 0, ?4, ?5, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         )
         .and_then(|mut insert| {
             insert.execute(params![
@@ -44,6 +44,8 @@ fn insert(db: &Connection, new: &NewRecording) -> Result<()> {
                 new.tokens.call_id,
                 new.label,
                 new.call.as_ref().map(|call| *call.id.as_bytes()),
+                new.resume.map(|resume| millis(resume.until)),
+                new.resume.and_then(|resume| resume.declared_len).map(int),
             ])
         });
     inserted.map(|_| ()).map_err(|error| not_inserted(error, CatalogError::NameTaken))
@@ -117,7 +119,7 @@ pub(super) fn finish(db: &Connection, finished: &Finished) -> Result<Result<()>>
     execute(
         db,
         "UPDATE recording SET state = ?2, completeness = ?3, changed_at = ?4, plain_len = ?5, object = ?6,
-             sealed_len = ?7, digest = ?8
+             sealed_len = ?7, digest = ?8, label = coalesce(?9, label)
          WHERE id = ?1",
         params![
             finished.id.as_bytes(),
@@ -128,6 +130,7 @@ pub(super) fn finish(db: &Connection, finished: &Finished) -> Result<Result<()>>
             finished.object.0,
             int(finished.sealed_len),
             finished.digest,
+            finished.label,
         ],
     )?;
     Ok(Ok(()))
@@ -168,6 +171,22 @@ pub(super) fn stored(db: &Connection, id: RecordingId, object: ObjectId, at: Tim
     Ok(Err(CatalogError::WrongState))
 }
 
+pub(super) fn set_resume(db: &Connection, id: RecordingId, resume: Option<Resume>) -> Result<()> {
+    let set = execute(
+        db,
+        "UPDATE recording SET resume_until = ?2, declared_len = ?3 WHERE id = ?1 AND gone = 0",
+        params![
+            id.as_bytes(),
+            resume.map(|resume| millis(resume.until)),
+            resume.and_then(|resume| resume.declared_len).map(int),
+        ],
+    )?;
+    match set {
+        0 => Err(find(db, None, id)?.map_or(CatalogError::NotFound, |_| CatalogError::WrongState)),
+        _ => Ok(()),
+    }
+}
+
 pub(super) fn find(db: &Connection, tenant: Option<TenantNumber>, id: RecordingId) -> Result<Option<Recording>> {
     let found = first(db, &format!("SELECT {HEAD} FROM recording r WHERE r.id = ?1"), [id.as_bytes()], head)?;
     let found = found.filter(|head| tenant.is_none_or(|tenant| tenant == head.recording.tenant));
@@ -195,6 +214,10 @@ pub(super) fn head(row: &Row) -> rusqlite::Result<Head> {
         label: row.get(10)?,
         wraps: Vec::new(),
         call: None,
+        resume: match take_optional(row, 12)? {
+            Some(until) => Some(Resume { until, declared_len: take_optional(row, 13)? }),
+            None => None,
+        },
     };
     Ok(Head { recording, call: take_optional(row, 11)? })
 }

@@ -1,0 +1,93 @@
+//! A segment that is being written: an object's header and sealed chunks, growing at its end.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+
+use super::{SegmentName, Spool, SpoolError, blocking, failed};
+
+pub struct Segment {
+    name: SegmentName,
+    /// `None` between the chunks of a slow call: an open file for each would be one too many.
+    file: Option<File>,
+    len: u64,
+    synced_len: u64,
+    spool: Spool,
+}
+
+impl Segment {
+    pub(super) fn begin(spool: &Spool, name: SegmentName) -> Result<Segment, SpoolError> {
+        let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(spool.path(name));
+        let file = Some(file.map_err(failed)?);
+        spool.room.count_recordings(1);
+        spool.note_new_name();
+        Ok(Segment { name, file, len: 0, synced_len: 0, spool: spool.clone() })
+    }
+
+    pub fn name(&self) -> SegmentName {
+        self.name
+    }
+
+    /// Appends sealed bytes. They are with the operating system when it returns.
+    ///
+    /// It writes on the calling thread: handing 64 KiB to a thread pool costs more than copying them into the page cache.
+    pub fn append(&mut self, sealed: &[u8]) -> Result<(), SpoolError> {
+        self.spool.room.has_for_admitted(sealed.len() as u64)?;
+        self.append_last(sealed)
+    }
+
+    /// [`Segment::append`], into the reserve: the end of a segment that was begun is written even where nothing else is.
+    pub fn append_last(&mut self, sealed: &[u8]) -> Result<(), SpoolError> {
+        let len = self.len;
+        let file = self.open()?;
+        if let Err(error) = file.write_all(sealed) {
+            // A write that was cut short must not leave half a chunk for the next one to follow.
+            let _ = file.set_len(len);
+            return Err(failed(error));
+        }
+        self.len += sealed.len() as u64;
+        self.spool.room.count(sealed.len() as u64);
+        Ok(())
+    }
+
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Gives its open file back until the next append.
+    pub fn rest(&mut self) {
+        self.file = None;
+    }
+
+    /// Makes what was appended durable; costs nothing where it is already.
+    pub async fn sync(&mut self) -> Result<(), SpoolError> {
+        if self.synced_len == self.len {
+            return Ok(());
+        }
+        let (len, file) = (self.len, self.open()?.try_clone().map_err(failed)?);
+        // Durability: an offset that was told rests on these bytes.
+        blocking(move || file.sync_data()).await?;
+        self.synced_len = len;
+        Ok(())
+    }
+
+    /// Makes the bytes durable.
+    pub async fn close(mut self) -> Result<PathBuf, SpoolError> {
+        // Durability: the object's only copy until the store has it.
+        self.sync().await?;
+        Ok(self.spool.path(self.name))
+    }
+
+    fn open(&mut self) -> Result<&mut File, SpoolError> {
+        if self.file.is_none() {
+            let file = OpenOptions::new().append(true).open(self.spool.path(self.name));
+            self.file = Some(file.map_err(failed)?);
+        }
+        Ok(self.file.as_mut().expect("it was opened just now"))
+    }
+}
