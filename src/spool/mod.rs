@@ -15,6 +15,7 @@
 //! | `<recording>.<object>` | a segment from the recording's beginning |
 //! | `<recording>.<object>.<start>` | what a later process went on with, from that byte of the recording |
 //! | `log.<number>` | frames ([`crate::crypto::frame`]) |
+//! | `staged.<random>` | frames that count only if their checksum holds |
 //!
 //! # Promise
 //! What [`Segment::append`] took survives the death of the process, and what [`Log::append`] took does [`log::FLUSH_EVERY`]
@@ -26,6 +27,7 @@
 pub mod log;
 mod room;
 mod segment;
+mod staged;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -42,6 +44,7 @@ use thiserror::Error;
 pub use log::{FrameAt, FrameKeys, FrameRead, Log};
 pub use room::Reservation;
 pub use segment::Segment;
+pub use staged::Staged;
 
 use crate::crypto::frame::FrameHead;
 use crate::model::{ObjectId, RecordingId};
@@ -180,6 +183,7 @@ impl Spool {
     /// Everything that a dead process left, by recording. Only the server that has the spool to itself may ask, once, before
     /// it receives anything.
     pub fn leftovers(&self) -> Result<BTreeMap<RecordingId, Leftover>, SpoolError> {
+        staged::remove_all(&self.dir).map_err(SpoolError::Disk)?;
         let mut leftovers: BTreeMap<RecordingId, Leftover> = BTreeMap::new();
         for (name, len) in self.segments()? {
             leftovers.entry(name.recording).or_default().segments.push((name, len));
