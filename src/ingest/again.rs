@@ -54,7 +54,7 @@ impl Ingest {
         match upload.range.filter(|range| !range.is_whole()) {
             None => self.compare(upload, known, body).await,
             Some(range) if known.completeness == Completeness::Partial && range.first == stored_len => {
-                self.append(upload, known, body).await
+                self.append_to_known(upload, known, body).await
             }
             Some(_) => Err(Error::new(
                 Problem::OffsetMismatch,
@@ -86,7 +86,7 @@ impl Ingest {
             }
             Compared::Longer(rest) if is_partial => {
                 let rest = futures::stream::iter([Ok(rest)]).chain(body);
-                self.append(upload, known, rest).await
+                self.append_to_known(upload, known, rest).await
             }
             Compared::Broken(reason) if is_partial => Err(broken(End::Broken(reason), known.plain_len.unwrap_or(0))),
             Compared::Broken(reason) => Err(Error::new(
@@ -102,7 +102,7 @@ impl Ingest {
     }
 
     /// Adds a body to a partial recording: both are sealed into one new object, and the row changes over when it is durable.
-    async fn append(&self, upload: Upload, known: Recording, body: impl Body) -> Result<Received> {
+    async fn append_to_known(&self, upload: Upload, known: Recording, body: impl Body) -> Result<Received> {
         let data_key = self.reader.any_data_key(&known).map_err(not_read)?;
         let opened = self.reader.open(&known, &data_key).await.map_err(not_read)?;
         let before = known.plain_len.unwrap_or(0);

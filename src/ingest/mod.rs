@@ -20,6 +20,7 @@ pub mod digest;
 mod intake;
 pub mod live;
 mod recover;
+pub mod resumable;
 
 use std::path::PathBuf;
 use std::sync::Arc;
