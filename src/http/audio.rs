@@ -117,7 +117,7 @@ fn disposition(name: Option<&str>, id: RecordingId) -> String {
 }
 
 /// RFC 9110 section 5.6.7.
-fn http_date(instant: Timestamp) -> String {
+pub fn http_date(instant: Timestamp) -> String {
     let seconds = u64::try_from(instant.as_second()).unwrap_or(0);
     httpdate::fmt_http_date(std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds))
 }
