@@ -28,8 +28,20 @@ impl Face {
         let caller = self.authorise_listener(parts).await?;
         let located = self.playback.locate(caller.tenant.number, id).await?;
         let class = choose_class(parts, &caller, &located)?;
-        let session = self.playback.open(&located, class).await?;
         let is_get = parts.method == Method::GET;
+        if located.recording.plain_len.is_none() && wants_to_follow(parts)? {
+            let session = self.playback.open_to_follow(&located, class).await?;
+            let mut response = Response::new(Body::empty());
+            describe(response.headers_mut(), &session, id);
+            // Its end is not known: there is no length, no part, and no version of it yet.
+            response.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("none"));
+            response.headers_mut().remove(ETAG);
+            if is_get {
+                *response.body_mut() = Body::from_stream(self.playback.follow(located, session));
+            }
+            return Ok(response);
+        }
+        let session = self.playback.open(&located, class).await?;
         let plain_len = session.plain_len();
         let (status, range) = match asked(&parts.headers, is_get, session.etag(), plain_len) {
             Asked::Whole => (StatusCode::OK, ByteRange::whole(plain_len)),
@@ -71,6 +83,16 @@ fn choose_class(parts: &Parts, caller: &Caller, located: &Located) -> Result<Cla
         return Ok(class);
     }
     Err(Error::new(Problem::Forbidden, format!("this token has no scope 'play:{class}'")))
+}
+
+/// `?follow=1`: a call that goes on is played until it ends.
+fn wants_to_follow(parts: &Parts) -> Result<bool> {
+    let follow = query(parts).into_iter().find(|(name, _)| name == "follow").map(|(_, value)| value);
+    match follow.as_deref() {
+        None | Some("0") => Ok(false),
+        Some("1") => Ok(true),
+        Some(_) => Err(Error::new(Problem::Unprocessable, "'follow' is 0 or 1")),
+    }
 }
 
 fn describe(headers: &mut HeaderMap, session: &Session, id: RecordingId) {
@@ -117,7 +139,7 @@ fn disposition(name: Option<&str>, id: RecordingId) -> String {
 }
 
 /// RFC 9110 section 5.6.7.
-fn http_date(instant: Timestamp) -> String {
+pub fn http_date(instant: Timestamp) -> String {
     let seconds = u64::try_from(instant.as_second()).unwrap_or(0);
     httpdate::fmt_http_date(std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds))
 }

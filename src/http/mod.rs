@@ -7,6 +7,7 @@
 //! | [`routes`] | the table of routes |
 //! | [`auth`] | from a request's head to a principal with a scope |
 //! | [`upload`] | `POST /v1/recordings`, `PUT /v1/recordings/{name}` |
+//! | [`resumable`] | `/v1/uploads`, `/v1/uploads/{id}`: uploads in pieces, in two dialects |
 //! | [`metadata`] | an upload's description, from headers and query |
 //! | [`body`] | request bodies with an idle limit |
 //! | [`linger`] | an answer is read before its connection closes |
@@ -29,6 +30,7 @@ pub mod problem;
 pub mod range;
 pub mod receipts;
 pub mod recordings;
+pub mod resumable;
 pub mod routes;
 pub mod serve;
 pub mod upload;

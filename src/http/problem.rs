@@ -23,11 +23,41 @@ struct Document<'a> {
     /// Where an upload can be continued.
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<u64>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    mismatch: Option<Mismatch>,
+}
+
+/// The members of `#mismatching-upload-offset`.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Mismatch {
+    expected_offset: u64,
+    provided_offset: u64,
 }
 
 impl IntoResponse for Error {
-    /// Logs once, here at the edge, what the stranger is not told.
     fn into_response(self) -> Response {
+        let kind = format!("/problems/{}", self.problem.name());
+        self.into_problem(kind, None)
+    }
+}
+
+impl Error {
+    /// With the type that IANA keeps for it, where draft-ietf-httpbis-resumable-upload registers one; `provided` is the offset
+    /// that the request had.
+    pub fn into_registered_response(self, provided: Option<u64>) -> Response {
+        let name = match self.problem {
+            Problem::OffsetMismatch => "mismatching-upload-offset",
+            Problem::CompletedUpload | Problem::InconsistentLength => self.problem.name(),
+            _ => return self.into_response(),
+        };
+        let offsets = self.offset.zip(provided).filter(|_| self.problem == Problem::OffsetMismatch);
+        let mismatch = offsets.map(|(expected_offset, provided_offset)| Mismatch { expected_offset, provided_offset });
+        self.into_problem(format!("https://iana.org/assignments/http-problem-types#{name}"), mismatch)
+    }
+
+    /// Logs once, here at the edge, what the stranger is not told.
+    fn into_problem(self, kind: String, mismatch: Option<Mismatch>) -> Response {
         let problem = self.problem;
         match self.kind() {
             Kind::Internal | Kind::Integrity => {
@@ -41,11 +71,12 @@ impl IntoResponse for Error {
             _ => tracing::debug!(problem = problem.name(), "a request was refused"),
         }
         let document = Document {
-            kind: format!("/problems/{}", problem.name()),
+            kind,
             title: problem.title(),
             status: problem.status(),
             detail: &self.public,
             offset: self.offset,
+            mismatch,
         };
         let body = serde_json::to_vec(&document).expect("a problem has only texts and numbers");
         let status = StatusCode::from_u16(problem.status()).expect("the table holds valid statuses");

@@ -5,16 +5,14 @@ use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 
-use super::{SharedFace, ops, problem, receipts, recordings};
+use super::{SharedFace, ops, problem, receipts, recordings, resumable};
 use crate::model::{Error, Problem};
 
 /// Addresses that the design reserves and that are not built: they say so, and do nothing.
-const NOT_BUILT: [&str; 13] = [
+const NOT_BUILT: [&str; 11] = [
     "/",
     "/openapi.json",
     "/in/{*rest}",
-    "/v1/uploads",
-    "/v1/uploads/{*rest}",
     "/v1/links/{*rest}",
     "/v1/play/{*rest}",
     "/v1/calls",
@@ -29,6 +27,8 @@ pub fn router(face: SharedFace) -> Router {
     let mut router = Router::new()
         .route("/v1/recordings", any(collection))
         .route("/v1/recordings/{*rest}", any(item))
+        .route("/v1/uploads", any(|State(face), request| resumable::collection(face, request)))
+        .route("/v1/uploads/{id}", any(upload))
         .route("/v1/receipts", get(|State(face), request| receipts::list(face, request)))
         .route("/problems", get(problem::pages))
         .route("/problems/{name}", get(problem::page))
@@ -53,6 +53,15 @@ async fn item(
         Ok(Path(rest)) => recordings::item(face, request, rest).await,
         Err(_) => Error::new(Problem::BadRequest, "the address is not percent-encoded UTF-8").into_response(),
     }
+}
+
+async fn upload(
+    State(face): State<SharedFace>,
+    id: Result<Path<String>, axum::extract::rejection::PathRejection>,
+    request: Request,
+) -> Response {
+    let id = id.map(|Path(id)| id).unwrap_or_default();
+    resumable::item(face, request, &id).await
 }
 
 pub async fn not_built() -> Response {

@@ -158,4 +158,7 @@ async fn finish_uploads(face: &SharedFace) {
     if tokio::time::timeout(FINISH_TIME_MAX, finished.fuse()).await.is_err() {
         tracing::warn!("uploads are still being finished; the next start goes on with them");
     }
+    if let Err(error) = face.ingest.settle_uploads().await {
+        tracing::error!(error = &error as &dyn std::error::Error, "open uploads were not made durable");
+    }
 }

@@ -53,7 +53,8 @@ impl Face {
         Ok(upload)
     }
 
-    async fn answer(&self, received: Received, tenant: &Tenant) -> Result<Response> {
+    /// A recording that was received, as JSON.
+    pub(super) async fn answer(&self, received: Received, tenant: &Tenant) -> Result<Response> {
         let Received { recording, outcome } = received;
         let status = match (outcome, recording.state) {
             (_, State::Spooled) => StatusCode::ACCEPTED,
@@ -68,7 +69,8 @@ impl Face {
     }
 }
 
-fn check_name(name: String) -> Result<String> {
+/// A name as a sender may choose it.
+pub fn check_name(name: String) -> Result<String> {
     let sound = (1..=NAME_LEN_MAX).contains(&name.len()) && !name.chars().any(char::is_control);
     if sound {
         return Ok(name);

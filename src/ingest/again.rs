@@ -57,7 +57,7 @@ impl Ingest {
         match upload.range.filter(|range| !range.is_whole()) {
             None => self.compare(upload, known, body, &claim).await,
             Some(range) if known.completeness == Completeness::Partial && range.first == stored_len => {
-                self.append(upload, known, body, &claim).await
+                self.append_to_known(upload, known, body, &claim).await
             }
             Some(_) => Err(Error::new(
                 Problem::OffsetMismatch,
@@ -95,7 +95,7 @@ impl Ingest {
             }
             Compared::Longer(rest) if is_partial => {
                 let rest = futures::stream::iter([Ok(rest)]).chain(body);
-                self.append(upload, known, rest, claim).await
+                self.append_to_known(upload, known, rest, claim).await
             }
             Compared::Broken(reason) if is_partial => Err(broken(End::Broken(reason), known.plain_len.unwrap_or(0))),
             Compared::Broken(reason) => Err(Error::new(
@@ -111,7 +111,13 @@ impl Ingest {
     }
 
     /// Adds a body to a partial recording: both are sealed into one new object, and the row changes over when it is durable.
-    async fn append(&self, upload: Upload, known: Recording, body: impl Body, claim: &Claim) -> Result<Received> {
+    async fn append_to_known(
+        &self,
+        upload: Upload,
+        known: Recording,
+        body: impl Body,
+        claim: &Claim,
+    ) -> Result<Received> {
         let before = known.plain_len.unwrap_or(0);
         let mut intake = self.reopen(known, upload.digests).await?;
         let end = intake.pump(body, claim).await;

@@ -1,9 +1,14 @@
-//! Digests that a sender gives with his bytes: `Repr-Digest` and `Content-Digest` (RFC 9530), `Content-MD5` (RFC 1864).
+//! Digests that a sender gives with his bytes: `Repr-Digest` and `Content-Digest` (RFC 9530), `Content-MD5` (RFC 1864), the
+//! `Upload-Checksum` of tus.
 
-use aws_lc_rs::digest::{Context, SHA256, SHA512};
+use aws_lc_rs::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA512};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use md5::{Digest, Md5};
+
+/// What [`ExpectedDigests::add_checksum`] takes. SHA-1 is the one that every tus client knows; against faults of a wire, which
+/// is all that these are for, it serves.
+pub const CHECKSUM_ALGORITHMS: &str = "sha1,sha256,md5";
 
 /// What the bytes must hash to; empty where the sender gave nothing.
 #[derive(Default)]
@@ -45,6 +50,25 @@ impl ExpectedDigests {
         let digest = digest.ok_or("'Content-MD5' is the base64 of 16 bytes")?;
         self.0.push(Expected { running: Running::Md5(Box::default()), digest });
         Ok(())
+    }
+
+    /// Adds an `Upload-Checksum`: `<algorithm> <base64>`.
+    pub fn add_checksum(&mut self, value: &str) -> Result<(), String> {
+        let malformed = || format!("'Upload-Checksum' is '<algorithm> <base64>', with one of {CHECKSUM_ALGORITHMS}");
+        let (algorithm, digest) = value.trim().split_once(' ').ok_or_else(malformed)?;
+        let (running, len) = match algorithm {
+            "sha1" => (Running::Sha(Box::new(Context::new(&SHA1_FOR_LEGACY_USE_ONLY))), 20),
+            "sha256" => (Running::Sha(Box::new(Context::new(&SHA256))), 32),
+            "md5" => (Running::Md5(Box::default()), 16),
+            _ => return Err(malformed()),
+        };
+        let digest = STANDARD.decode(digest.trim()).ok().filter(|digest| digest.len() == len).ok_or_else(malformed)?;
+        self.0.push(Expected { running, digest });
+        Ok(())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     pub fn update(&mut self, bytes: &[u8]) {

@@ -208,7 +208,7 @@ impl Intake {
     }
 
     /// Takes bytes that count as the sender's.
-    fn take(&mut self, bytes: &[u8]) -> Result<(), SpoolError> {
+    pub fn take(&mut self, bytes: &[u8]) -> Result<(), SpoolError> {
         self.digests.update(bytes);
         if let Some(reservation) = &mut self.reservation {
             reservation.came(bytes.len() as u64);
@@ -263,12 +263,14 @@ impl Intake {
     }
 
     /// Appends anew the frames that keep an old log from being removed.
-    pub fn refresh(&mut self) -> Result<(), SpoolError> {
+    pub async fn refresh(&mut self) -> Result<(), SpoolError> {
         let is_stale = |at: &FrameAt| self.spool.log().is_stale(*at);
         if self.tail.len > 0 && self.tail.frames.first().is_some_and(is_stale) {
             self.read_tail()?;
             let old = std::mem::take(&mut self.tail.frames);
             self.park()?;
+            // Not before what replaces them is durable: what was told of rests on them.
+            self.spool.log().settled().await?;
             self.spool.log().release(old);
         }
         Ok(())
@@ -349,11 +351,6 @@ impl Intake {
         Leftover { segments, frames: frames.collect() }
     }
 
-    /// [`Intake::leftover`], for an upload that goes no further in this process.
-    pub fn leave(self) -> Leftover {
-        self.leftover()
-    }
-
     /// Writes whole chunks and tells listeners of them.
     fn flush(&mut self, claim: &Claim) -> Result<(), SpoolError> {
         self.flush_sealed()?;
@@ -375,7 +372,7 @@ impl Intake {
     }
 
     /// A sender that pauses: his last plaintext goes to the log, his buffer and file are given back.
-    fn park(&mut self) -> Result<(), SpoolError> {
+    pub fn park(&mut self) -> Result<(), SpoolError> {
         self.flush_sealed()?;
         let plain = self.sealer.take_unsealed();
         self.rest();

@@ -21,6 +21,7 @@ mod handover;
 mod intake;
 mod recover;
 mod remains;
+pub mod resumable;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -47,6 +48,7 @@ use digest::ExpectedDigests;
 pub use handover::{Forwarded, Handover};
 use intake::{Closed, End, Intake, Obsolete};
 pub use recover::{Leftovers, Recovered};
+use resumable::OpenUploads;
 
 /// Limits of uploads, each a setting.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +87,8 @@ pub enum BodyBreak {
     Cut,
     /// Nothing came for the idle limit.
     Stalled,
+    /// A newer request goes on with the upload.
+    Superseded,
 }
 
 /// A body: frames of plaintext, then its end or its break.
@@ -125,6 +129,7 @@ pub struct Ingest {
     pub live: Live,
     pub leftovers: Leftovers,
     pub handover: Handover,
+    pub open: OpenUploads,
     pub stats: Arc<IngestStats>,
 }
 
@@ -377,6 +382,7 @@ fn broken(end: End, kept: u64) -> Error {
     let detail = format!("what arrived was kept as a partial recording of {kept} bytes; continue it at this offset");
     let problem = match end {
         End::Broken(BodyBreak::Stalled) => Problem::TooSlow,
+        End::Broken(BodyBreak::Superseded) => Problem::Superseded,
         End::Spool(SpoolError::Full) => Problem::SpoolFull,
         End::Spool(error) => return Error::new(Problem::Unavailable, detail).because(error).at_offset(kept),
         End::TooLarge => Problem::TooLarge,

@@ -53,6 +53,10 @@ problems! {
         "An empty recording is never made. Check that the sender opened its file before it sent, and send the recording again.";
     DigestMismatch = "digest-mismatch", Invalid, 400, "The bytes do not match their digest",
         "The bytes that arrived are not the ones whose digest was sent. Nothing was kept: send the recording again.";
+    InconsistentLength = "inconsistent-upload-length", Invalid, 400, "The upload's length is told in two ways",
+        "Upload-Length, Content-Length, what was told before and what has arrived must agree on the length of the whole.";
+    CompletedUpload = "completed-upload", Invalid, 400, "The upload is complete",
+        "Nothing can be added to it or taken from it here. The recording has the upload's id: GET /v1/recordings/{id}.";
     LengthMismatch = "length-mismatch", Invalid, 400, "The body is not as long as Content-Range says",
         "Send exactly the bytes that Content-Range names.";
     Unauthorized = "unauthorized", Denied, 401, "A token is needed",
@@ -71,8 +75,12 @@ problems! {
         "What was received under a name is never replaced. Send other audio under another name, or continue at the offset that the problem names.";
     StillReceiving = "still-receiving", Conflict, 409, "An upload under this name is still running",
         "Wait until it has ended, or send under another name.";
-    OffsetMismatch = "offset-mismatch", Conflict, 409, "Content-Range does not start where the recording ends",
-        "Continue exactly at 'offset'.";
+    OffsetMismatch = "offset-mismatch", Conflict, 409, "The bytes do not start where the recording ends",
+        "Continue exactly at 'offset', which resumable uploads also give as Upload-Offset.";
+    Superseded = "superseded", Conflict, 409, "A newer request goes on with the upload",
+        "Ask for the offset (HEAD) and go on there, from one request at a time.";
+    UploadExpired = "upload-expired", Gone, 410, "The upload can no longer be continued",
+        "Its window (upload.resume_window) is over. What had arrived is kept as a partial recording; begin a new upload under the same name to go on at its end.";
     Ended = "ended", Gone, 410, "The recording's term has ended",
         "Its term is over and it cannot be played again, by anyone.";
     Erased = "erased", Gone, 410, "The recording was erased",
@@ -83,6 +91,8 @@ problems! {
         "Send Content-Length, or Transfer-Encoding: chunked for a call that is still going on.";
     PreconditionFailed = "precondition-failed", Conflict, 412, "The recording is not the one that was named",
         "Fetch it again without If-Match to see its present ETag.";
+    UnsupportedVersion = "unsupported-version", Invalid, 412, "This version of the tus protocol is not spoken here",
+        "Use the version in the 'Tus-Version' header, and send it as 'Tus-Resumable'.";
     TooLarge = "too-large", Invalid, 413, "The upload is larger than the limit",
         "Split the recording, or raise upload.bytes_max.";
     UnsupportedMediaType = "unsupported-media-type", Invalid, 415, "The body is wrapped in a form that is not taken",
@@ -91,6 +101,8 @@ problems! {
         "The recording's length stands behind the slash of Content-Range.";
     Unprocessable = "unprocessable", Invalid, 422, "The request is well-formed but means nothing here",
         "Read the detail: it names the field and what it may be.";
+    ChecksumMismatch = "checksum-mismatch", Invalid, 460, "The piece does not match its checksum",
+        "The bytes that arrived are not the ones whose checksum was sent. Nothing of the piece was kept: send it again at the same offset.";
     Busy = "busy", Busy, 503, "Too many uploads at once",
         "Try again after Retry-After, or raise upload.count_max.";
     Integrity = "integrity", Integrity, 500, "Stored bytes are not what was stored",

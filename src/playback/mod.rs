@@ -7,8 +7,12 @@
 //! that has not begun is refused, one that runs is cut.
 //! # Invariants
 //! Nothing opened is cached. The data key lives in the session, and memory for one session is two windows, whatever is asked.
+//!
+//! A recording that is still arriving plays as far as its whole chunks reach; [`Playback::follow`] goes on until it ends.
 //! # Cancel safety
 //! Dropping the stream costs nothing; browsers do it a dozen times per seek.
+
+mod follow;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -20,6 +24,8 @@ use crate::catalog::{CatalogError, Recording, RingMark, SharedCatalog};
 use crate::keyring::Keyring;
 use crate::model::range::ByteRange;
 use crate::model::{Class, Clock, Error, Problem, RecordingId, Result, TenantNumber, TimePath, Timestamp};
+use crate::reading::arriving::Arriving;
+use crate::reading::live::{Live, Reach};
 use crate::reading::{Opened, ReadError, Reader, WINDOW_LEN, life};
 
 /// Windows that are fetched before they are asked for.
@@ -39,6 +45,7 @@ pub struct Playback {
     pub catalog: SharedCatalog,
     pub reader: Reader,
     pub clock: Arc<dyn Clock>,
+    pub live: Live,
     pub stats: Arc<PlaybackStats>,
 }
 
@@ -50,14 +57,25 @@ pub struct Located {
 
 /// One recording, opened for one listener.
 pub struct Session {
-    opened: Arc<Opened>,
+    content: Content,
     recording: RecordingId,
     tenant: TenantNumber,
     path: TimePath,
     expires_at: Timestamp,
+    class: Class,
     etag: String,
     name: Option<String>,
     media_type: String,
+}
+
+/// Where a session's bytes come from.
+#[derive(Clone)]
+enum Content {
+    Finished(Arc<Opened>),
+    /// As far as whole chunks had come when it was opened.
+    Arriving(Arc<Arriving>),
+    /// It was taken back while it was followed, or its upload was interrupted.
+    Gone,
 }
 
 /// Why a stream ended before its end.
@@ -85,8 +103,19 @@ impl Playback {
         Ok(Located { recording, mark })
     }
 
-    /// Opens a located recording through the wrap of `class`.
+    /// Opens a located recording through the wrap of `class`; one that is arriving only where there is something to play.
     pub async fn open(&self, located: &Located, class: Class) -> Result<Session> {
+        let session = self.open_to_follow(located, class).await?;
+        if session.is_arriving() && session.plain_len() == 0 {
+            let detail = "the recording is still being received, and there is no whole chunk of it yet (16 KiB); try again \
+                          soon, or follow it with ?follow=1";
+            return Err(Error::new(Problem::StillReceiving, detail));
+        }
+        Ok(session)
+    }
+
+    /// Opens a located recording of which nothing may have come yet.
+    pub async fn open_to_follow(&self, located: &Located, class: Class) -> Result<Session> {
         let Located { recording, mark } = located;
         let wrap = recording.wraps.iter().find(|wrap| wrap.class == class);
         let wrap = wrap.ok_or_else(|| {
@@ -95,24 +124,34 @@ impl Playback {
         if life::has_ended(wrap, mark, self.clock.now()) {
             return Err(Error::new(Problem::Ended, format!("the term of its class '{class}' has ended")));
         }
-        if recording.plain_len.is_none() {
-            let detail = "the recording is still being received; it can be played when the call has ended";
-            return Err(Error::new(Problem::StillReceiving, detail));
-        }
+        let reach = match recording.plain_len {
+            Some(_) => None,
+            None => Some(self.reach(recording.id)?),
+        };
         let opened = async {
             let data_key = self.reader.data_key(recording, class)?;
             let (name, media_type) = self.reader.name_and_media_type(recording, &data_key)?;
-            Ok((self.reader.open(recording, &data_key).await?, name, media_type))
+            let content = match &reach {
+                None => Content::Finished(Arc::new(self.reader.open(recording, &data_key).await?)),
+                Some(reach) => Content::Arriving(Arc::new(self.reader.arriving(recording, &data_key, reach)?)),
+            };
+            Ok((content, name, media_type))
         };
-        let (opened, name, media_type) = opened.await.map_err(|error| self.not_opened(recording.id, error))?;
+        let (content, name, media_type) = opened.await.map_err(|error| self.not_opened(recording.id, error))?;
         self.stats.sessions.fetch_add(1, Relaxed);
+        let etag = match &content {
+            Content::Finished(_) => format!("\"{}\"", recording.object),
+            Content::Arriving(arriving) => format!("\"{}-{}\"", recording.object, arriving.plain_len()),
+            Content::Gone => unreachable!("it was opened just now"),
+        };
         Ok(Session {
-            opened: Arc::new(opened),
+            content,
             recording: recording.id,
             tenant: recording.tenant,
             path: wrap.path,
             expires_at: wrap.expires_at,
-            etag: format!("\"{}\"", recording.object),
+            class,
+            etag,
             name,
             media_type: media_type.unwrap_or_else(|| "application/octet-stream".into()),
         })
@@ -124,27 +163,19 @@ impl Playback {
         &self,
         session: &Session,
         range: ByteRange,
-    ) -> Result<impl Stream<Item = std::result::Result<Bytes, Cut>> + Send + 'static> {
-        let opened = session.opened.clone();
-        let first = opened.window(range.first(), range).await.map_err(|e| self.not_opened(session.recording, e))?;
+    ) -> Result<impl Stream<Item = std::result::Result<Bytes, Cut>> + Send + use<>> {
+        let content = session.content.clone();
+        let first = content.window(range.first(), range).await.map_err(|e| self.not_opened(session.recording, e))?;
         let first_len: u64 = first.iter().map(|piece| piece.len() as u64).sum();
-        let rest = futures::stream::iter(window_starts(&opened, range.first() + first_len, range));
+        let rest = futures::stream::iter(content.window_starts(range.first() + first_len, range));
         let rest = rest
             .map(move |start| {
-                let opened = opened.clone();
-                async move { opened.window(start, range).await }
+                let content = content.clone();
+                async move { content.window(start, range).await }
             })
             .buffered(1 + READ_AHEAD);
         let pieces = futures::stream::iter([Ok(first)]).chain(rest).map(split).flatten();
-        let watch = Watch {
-            keyring: self.reader.keyring.clone(),
-            tenant: session.tenant,
-            clock: self.clock.clone(),
-            stats: self.stats.clone(),
-            recording: session.recording,
-            path: session.path,
-            expires_at: session.expires_at,
-        };
+        let watch = self.watch(session);
         let watched = pieces.map(move |piece| watch.pass(piece));
         // The first error ends the stream.
         Ok(watched.scan(false, |failed, piece| {
@@ -154,6 +185,26 @@ impl Playback {
             });
             futures::future::ready(item)
         }))
+    }
+
+    fn watch(&self, session: &Session) -> Watch {
+        Watch {
+            keyring: self.reader.keyring.clone(),
+            tenant: session.tenant,
+            clock: self.clock.clone(),
+            stats: self.stats.clone(),
+            recording: session.recording,
+            path: session.path,
+            expires_at: session.expires_at,
+        }
+    }
+
+    /// How far a recording has come that is being received; 409 where nobody is at work on it here.
+    fn reach(&self, recording: RecordingId) -> Result<Reach> {
+        let reach = self.live.follow(recording).map(|reach| reach.borrow().clone());
+        let detail =
+            "the recording's upload was interrupted and waits for its sender, or for recovery; try again later";
+        reach.ok_or_else(|| Error::new(Problem::StillReceiving, detail))
     }
 
     fn not_opened(&self, recording: RecordingId, error: ReadError) -> Error {
@@ -175,8 +226,17 @@ impl Playback {
 }
 
 impl Session {
+    /// What there is of it: all, or so far.
     pub fn plain_len(&self) -> u64 {
-        self.opened.geometry().plain_len()
+        match &self.content {
+            Content::Finished(opened) => opened.geometry().plain_len(),
+            Content::Arriving(arriving) => arriving.plain_len(),
+            Content::Gone => 0,
+        }
+    }
+
+    pub fn is_arriving(&self) -> bool {
+        matches!(self.content, Content::Arriving(_))
     }
 
     pub fn expires_at(&self) -> Timestamp {
@@ -244,11 +304,31 @@ fn split(
     futures::stream::iter(pieces)
 }
 
-/// Where the windows after the first begin: whole chunks from there on.
-fn window_starts(opened: &Opened, next: u64, range: ByteRange) -> impl Iterator<Item = u64> + use<> {
-    let geometry = opened.geometry();
-    let step = geometry.chunks_in(WINDOW_LEN) * geometry.chunk_start(1);
-    (next..=range.last()).step_by(step as usize)
+impl Content {
+    async fn window(&self, offset: u64, range: ByteRange) -> std::result::Result<Vec<Bytes>, ReadError> {
+        match self {
+            Content::Finished(opened) => opened.window(offset, range).await,
+            Content::Arriving(arriving) => arriving.window(offset, range).await,
+            Content::Gone => Err(interrupted()),
+        }
+    }
+
+    /// Where the windows after the first begin: whole chunks from there on.
+    fn window_starts(&self, next: u64, range: ByteRange) -> Vec<u64> {
+        match self {
+            Content::Finished(opened) => {
+                let geometry = opened.geometry();
+                let step = geometry.chunks_in(WINDOW_LEN) * geometry.chunk_start(1);
+                (next..=range.last()).step_by(step as usize).collect()
+            }
+            Content::Arriving(arriving) => arriving.window_starts(next, range),
+            Content::Gone => Vec::new(),
+        }
+    }
+}
+
+fn interrupted() -> ReadError {
+    ReadError::Unavailable("the upload was interrupted or taken back".into())
 }
 
 fn not_found_out(error: CatalogError) -> Error {

@@ -2,6 +2,8 @@
 //!
 //! row -> unwrap -> fetch sealed chunks, from the store or the spool -> open
 //!
+//! A recording that is still arriving is read by its whole chunks ([`arriving`]); [`live`] knows which are.
+//!
 //! Playback, verification and continued uploads read through here; it is the only way from sealed bytes to plaintext.
 //!
 //! # Promise
@@ -10,6 +12,7 @@
 //! # Cancel safety
 //! Dropping anything in here costs nothing and leaves nothing; the data key goes with it.
 
+pub mod arriving;
 pub mod life;
 pub mod live;
 

@@ -226,7 +226,7 @@ fn early_refusals(vault: &Vault, server: &Server) -> [(Ask, u16); 5] {
         (ask.clone().token("cv_wrong"), 401),
         (ask.clone().anonymous().header("Authorization", &format!("Basic {basic}")), 401),
         (ask, 413),
-        (server.ask("POST", "/v1/uploads"), 501),
+        (server.ask("POST", "/v1/calls"), 501),
         (server.ask("POST", "/healthz"), 405),
     ]
 }
