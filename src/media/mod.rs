@@ -6,5 +6,7 @@
 //! | file | what it answers |
 //! |---|---|
 //! | [`sniff`] | of which media type are these bytes? |
+//! | [`wav`] | which sizes in a WAV header are wrong, and what should stand there? |
 
 pub mod sniff;
+pub mod wav;
