@@ -7,6 +7,8 @@
 //! |---|---|
 //! | [`sniff`] | of which media type are these bytes? |
 //! | [`wav`] | which sizes in a WAV header are wrong, and what should stand there? |
+//! | [`duration`] | how long does it sound? |
 
+pub mod duration;
 pub mod sniff;
 pub mod wav;

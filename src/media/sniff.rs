@@ -193,7 +193,7 @@ mod tests {
     const MP3_HEADER: [u8; 4] = [0xFF, 0xF3, 0x48, 0xC4];
 
     fn mp3(frames: usize) -> Vec<u8> {
-        let mut frame = vec![0x55; 144];
+        let mut frame = [0x55; 144];
         frame[..4].copy_from_slice(&MP3_HEADER);
         frame.repeat(frames)
     }

@@ -179,10 +179,15 @@ impl Layout {
         patches
     }
 
-    /// How long a recording of `plain_len` bytes sounds, rounded down.
+    /// How long a recording of `plain_len` bytes sounds, rounded down. Frames come first: ffmpeg streams ADPCM with a wrong
+    /// byte rate.
     pub(super) fn duration_ms(&self, plain_len: u64) -> Option<u64> {
-        let ms = u128::from(self.data_len(plain_len)) * 1000;
-        u64::try_from(ms.checked_div(self.format.bytes_per_second().into())?).ok()
+        let len = self.data_len(plain_len);
+        let (units, per_second) = match self.format.frames(len) {
+            Some(frames) => (frames, self.format.sample_rate),
+            None => (len, self.format.byte_rate),
+        };
+        u64::try_from((u128::from(units) * 1000).checked_div(per_second.into())?).ok()
     }
 }
 
@@ -236,14 +241,6 @@ impl Format {
 
     fn has_whole_frames(&self) -> bool {
         u32::from(self.block_len) == u32::from(self.channels) * u32::from(self.sample_bits.div_ceil(8))
-    }
-
-    /// 0 if the format does not say.
-    fn bytes_per_second(&self) -> u64 {
-        match self.byte_rate {
-            0 if self.has_whole_frames() => u64::from(self.sample_rate) * u64::from(self.block_len),
-            rate => rate.into(),
-        }
     }
 }
 

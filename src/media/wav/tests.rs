@@ -108,6 +108,20 @@ fn the_sample_count_of_a_streamed_header_is_patched_with_its_sizes() {
 }
 
 #[test]
+fn a_wrong_byte_rate_does_not_change_how_long_frames_last() {
+    // IMA ADPCM as ffmpeg streams it: blocks of 1024 bytes hold 2041 frames, and the byte rate is that of PCM.
+    let mut adpcm = with_u32(&with_u32(SOX_GSM, 20, 0x0001_0011), 32, 0x0004_0400);
+    adpcm[38..40].copy_from_slice(&2041u16.to_le_bytes());
+    assert_eq!(duration_ms(&with_u32(&adpcm, 28, 16_000), 10_240), Some(2551));
+
+    // G.726 packs its frames otherwise, and has its byte rate.
+    let other = with_u32(&with_u32(SOX_PCM, 20, 0x0001_0045), 28, 4000);
+    assert_eq!(duration_ms(&other, 10_000), Some(2500));
+    assert_eq!(duration_ms(&with_u32(&other, 28, 0), 10_000), None);
+    assert_eq!(duration_ms(&with_u32(SOX_PCM, 24, 0), 10_000), None);
+}
+
+#[test]
 fn a_streamed_rf64_keeps_its_short_fields_and_gets_the_long_ones() {
     assert_eq!(played(FFMPEG_RF64, PCM_LEN), FFMPEG_FINISHED_RF64);
     assert_eq!(duration_ms(FFMPEG_RF64, PCM_LEN), Some(2500));
