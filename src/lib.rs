@@ -19,7 +19,7 @@
 //! | 3 | [`ingest`], [`playback`], [`expire`] | the three verbs, one file for each story |
 //! | 2b | [`reading`] | the only way from sealed bytes to plaintext; the verbs and `verify` go through it |
 //! | 2 | [`catalog`], [`keyring`], [`store`], [`spool`] | rows, keys, objects, and sealed bytes on their way |
-//! | 1 | [`crypto`] | keys into keys, bytes into sealed bytes; no clock, disk, network, async or log |
+//! | 1 | [`crypto`], [`media`] | keys into keys, bytes into sealed bytes; what a recording's bytes are; no clock, disk, network, async or log |
 //! | 0 | [`model`] | the words of the field as checked types |
 //!
 //! `keyring` does not see `catalog`: the two meet in [`reading`] and [`expire`], and no backup of one holds the other.
@@ -86,6 +86,7 @@ pub mod expire;
 pub mod http;
 pub mod ingest;
 pub mod keyring;
+pub mod media;
 pub mod model;
 pub mod playback;
 pub mod reading;
