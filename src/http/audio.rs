@@ -15,7 +15,7 @@ use super::range::{Asked, asked};
 use super::{Face, SharedFace};
 use crate::model::range::ByteRange;
 use crate::model::{Class, Error, Problem, RecordingId, Result, Timestamp};
-use crate::playback::{Located, Session};
+use crate::playback::{Form, Located, Session};
 
 const SUNSET: HeaderName = HeaderName::from_static("sunset");
 
@@ -29,13 +29,12 @@ impl Face {
         let located = self.playback.locate(caller.tenant.number, id).await?;
         let class = choose_class(parts, &caller, &located)?;
         let is_get = parts.method == Method::GET;
-        if located.recording.plain_len.is_none() && wants_to_follow(parts)? {
+        if located.recording.plain_len.is_none() && flag(parts, "follow")? {
             let session = self.playback.open_to_follow(&located, class).await?;
             let mut response = Response::new(Body::empty());
             describe(response.headers_mut(), &session, id);
             // Its end is not known: there is no length, no part, and no version of it yet.
             response.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("none"));
-            response.headers_mut().remove(ETAG);
             if is_get {
                 *response.body_mut() = Body::from_stream(self.playback.follow(located, session));
             }
@@ -43,10 +42,12 @@ impl Face {
         }
         let session = self.playback.open(&located, class).await?;
         let plain_len = session.plain_len();
-        let (status, range) = match asked(&parts.headers, is_get, session.etag(), plain_len) {
+        let form = if flag(parts, "raw")? { Form::Raw } else { Form::Playable };
+        let etag = session.etag(form);
+        let (status, range) = match asked(&parts.headers, is_get, &etag, plain_len) {
             Asked::Whole => (StatusCode::OK, ByteRange::whole(plain_len)),
             Asked::Part(range) => (StatusCode::PARTIAL_CONTENT, Some(range)),
-            Asked::NotModified => return Ok(not_modified(&session)),
+            Asked::NotModified => return Ok(not_modified(&session, etag)),
             Asked::PreconditionFailed => {
                 return Err(Error::new(Problem::PreconditionFailed, "the recording's ETag is another one"));
             }
@@ -55,13 +56,14 @@ impl Face {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = status;
         describe(response.headers_mut(), &session, id);
+        response.headers_mut().insert(ETAG, ascii(etag));
         response.headers_mut().insert(CONTENT_LENGTH, range.map_or(0, ByteRange::len).into());
         if let (StatusCode::PARTIAL_CONTENT, Some(range)) = (status, range) {
             let text = format!("bytes {}-{}/{plain_len}", range.first(), range.last());
             response.headers_mut().insert(CONTENT_RANGE, ascii(text));
         }
         if let (true, Some(range)) = (is_get, range) {
-            *response.body_mut() = Body::from_stream(self.playback.stream(&session, range).await?);
+            *response.body_mut() = Body::from_stream(self.playback.stream(&session, range, form).await?);
         }
         Ok(response)
     }
@@ -85,13 +87,13 @@ fn choose_class(parts: &Parts, caller: &Caller, located: &Located) -> Result<Cla
     Err(Error::new(Problem::Forbidden, format!("this token has no scope 'play:{class}'")))
 }
 
-/// `?follow=1`: a call that goes on is played until it ends.
-fn wants_to_follow(parts: &Parts) -> Result<bool> {
-    let follow = query(parts).into_iter().find(|(name, _)| name == "follow").map(|(_, value)| value);
-    match follow.as_deref() {
+/// A parameter that is 0 or 1.
+fn flag(parts: &Parts, name: &str) -> Result<bool> {
+    let value = query(parts).into_iter().find(|(known, _)| known == name).map(|(_, value)| value);
+    match value.as_deref() {
         None | Some("0") => Ok(false),
         Some("1") => Ok(true),
-        Some(_) => Err(Error::new(Problem::Unprocessable, "'follow' is 0 or 1")),
+        Some(_) => Err(Error::new(Problem::Unprocessable, format!("'{name}' is 0 or 1"))),
     }
 }
 
@@ -99,7 +101,6 @@ fn describe(headers: &mut HeaderMap, session: &Session, id: RecordingId) {
     let media_type = HeaderValue::try_from(session.media_type());
     headers.insert(CONTENT_TYPE, media_type.unwrap_or(HeaderValue::from_static("application/octet-stream")));
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    headers.insert(ETAG, ascii(session.etag().to_owned()));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     headers.insert(SUNSET, ascii(http_date(session.expires_at())));
     headers.insert(CONTENT_DISPOSITION, ascii(disposition(session.name(), id)));
@@ -108,8 +109,8 @@ fn describe(headers: &mut HeaderMap, session: &Session, id: RecordingId) {
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
 }
 
-fn not_modified(session: &Session) -> Response {
-    let headers = [(ETAG, ascii(session.etag().to_owned())), (SUNSET, ascii(http_date(session.expires_at())))];
+fn not_modified(session: &Session, etag: String) -> Response {
+    let headers = [(ETAG, ascii(etag)), (SUNSET, ascii(http_date(session.expires_at())))];
     (StatusCode::NOT_MODIFIED, headers, [(CACHE_CONTROL, "private, no-store")]).into_response()
 }
 

@@ -56,7 +56,7 @@ impl Ingest {
         });
         let wraps = wraps.collect::<Result<Vec<_>>>()?;
         let last_day = Day::of(wraps.iter().map(|wrap| wrap.expires_at).max().expect("an upload has a class"));
-        let label = Label { name: upload.name.clone(), media_type: upload.media_type.clone() };
+        let label = Label { name: upload.name.clone(), media_type: upload.media_type.clone(), duration_ms: None };
         let label = serde_json::to_vec(&label).expect("a label has only texts");
         let name_token = upload.name.as_ref().map(|name| self.reader.keyring.name_token(tenant, last_day, name));
         let recording = NewRecording {

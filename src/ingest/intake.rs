@@ -13,7 +13,6 @@
 //! across requests of one upload, never across processes. What is sealed or parked is with the operating system
 //! [`PARK_AFTER`] and [`crate::spool::log::FLUSH_EVERY`] after it came.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,7 +78,6 @@ impl PartialEq for End {
 /// An upload whose segment is an object, durable.
 pub struct Closed {
     pub target: Target,
-    pub path: PathBuf,
     pub object: SealedObject,
     /// What it was made of, to be forgotten once the row rests on the object.
     pub obsolete: Obsolete,
@@ -298,18 +296,19 @@ impl Intake {
             }
         }
         match self.seal_end().await {
-            Ok((target, path, object)) => Ok(Closed { target, path, object, obsolete }),
+            Ok((target, object)) => Ok(Closed { target, object, obsolete }),
             Err(error) => Err(unclosed(error)),
         }
     }
 
-    async fn seal_end(mut self) -> Result<(Target, PathBuf, SealedObject), SpoolError> {
+    async fn seal_end(mut self) -> Result<(Target, SealedObject), SpoolError> {
         self.read_tail()?;
         let Intake { target, sealer, mut segment, .. } = self;
         let (rest, object) = sealer.finish();
         segment.append_last(&rest)?;
         assert_eq!(segment.len(), object.sealed_len, "the segment holds the object and nothing else");
-        Ok((target, segment.close().await?, object))
+        segment.close().await?;
+        Ok((target, object))
     }
 
     /// Seals everything once more, into a segment of one piece.

@@ -16,6 +16,7 @@
 
 mod again;
 mod begin;
+mod describe;
 pub mod digest;
 mod handover;
 mod intake;
@@ -46,7 +47,7 @@ use crate::store::StoreError;
 
 use digest::ExpectedDigests;
 pub use handover::{Forwarded, Handover};
-use intake::{Closed, End, Intake, Obsolete};
+use intake::{End, Intake, Obsolete};
 pub use recover::{Leftovers, Recovered};
 use resumable::OpenUploads;
 
@@ -252,7 +253,7 @@ impl Ingest {
         let name = closed.target.segment();
         let concluded = async {
             let state = self.hand_on(name, closed.object.sealed_len).await?;
-            let label = self.described(&closed);
+            let label = self.described(&closed).await;
             self.commit(&closed.target, state, completeness, closed.object, label).await
         };
         let concluded = concluded.await;
@@ -284,11 +285,6 @@ impl Ingest {
                 tracing::warn!(error = chain(&error), "a segment that is not needed stays in the spool");
             }
         }
-    }
-
-    /// The label anew, where the bytes tell more than the sender did.
-    fn described(&self, _closed: &Closed) -> Option<Vec<u8>> {
-        None
     }
 
     async fn commit(

@@ -176,13 +176,13 @@ impl Ingest {
             Some((name, object)) => {
                 self.reader.spool.sync(name).await.map_err(not_spooled)?;
                 let target = Target { row, data_key, object: name.object };
-                Closed { path: self.reader.spool.path(name), target, object, obsolete: Default::default() }
+                Closed { target, object, obsolete: Default::default() }
             }
             None => self.seal_again(row, data_key, remains).await?,
         };
         // Durability: the name of the segment on which the row is about to rest.
         self.reader.spool.sync_names().await.map_err(not_spooled)?;
-        let label = self.described(&closed);
+        let label = self.described(&closed).await;
         self.commit(&closed.target, State::Spooled, Completeness::Partial, closed.object, label).await?;
         tracing::info!(recording.id = %closed.target.row.id, size_bytes = closed.object.plain_len,
             "what a crash interrupted was kept as a partial recording");

@@ -17,11 +17,12 @@ mod follow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt};
 
 use crate::catalog::{CatalogError, Recording, RingMark, SharedCatalog};
 use crate::keyring::Keyring;
+use crate::media::wav::{self, SizePatches};
 use crate::model::range::ByteRange;
 use crate::model::{Class, Clock, Error, Problem, RecordingId, Result, TenantNumber, TimePath, Timestamp};
 use crate::reading::arriving::Arriving;
@@ -66,6 +67,15 @@ pub struct Session {
     etag: String,
     name: Option<String>,
     media_type: String,
+}
+
+/// Which bytes a listener gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// With the sizes in a streamed WAV's header as they turned out to be.
+    Playable,
+    /// As they came.
+    Raw,
 }
 
 /// Where a session's bytes come from.
@@ -140,8 +150,8 @@ impl Playback {
         let (content, name, media_type) = opened.await.map_err(|error| self.not_opened(recording.id, error))?;
         self.stats.sessions.fetch_add(1, Relaxed);
         let etag = match &content {
-            Content::Finished(_) => format!("\"{}\"", recording.object),
-            Content::Arriving(arriving) => format!("\"{}-{}\"", recording.object, arriving.plain_len()),
+            Content::Finished(_) => recording.object.to_string(),
+            Content::Arriving(arriving) => format!("{}-{}", recording.object, arriving.plain_len()),
             Content::Gone => unreachable!("it was opened just now"),
         };
         Ok(Session {
@@ -163,8 +173,10 @@ impl Playback {
         &self,
         session: &Session,
         range: ByteRange,
+        form: Form,
     ) -> Result<impl Stream<Item = std::result::Result<Bytes, Cut>> + Send + use<>> {
         let content = session.content.clone();
+        let patches = self.patches(session, range, form).await?;
         let first = content.window(range.first(), range).await.map_err(|e| self.not_opened(session.recording, e))?;
         let first_len: u64 = first.iter().map(|piece| piece.len() as u64).sum();
         let rest = futures::stream::iter(content.window_starts(range.first() + first_len, range));
@@ -176,7 +188,15 @@ impl Playback {
             .buffered(1 + READ_AHEAD);
         let pieces = futures::stream::iter([Ok(first)]).chain(rest).map(split).flatten();
         let watch = self.watch(session);
-        let watched = pieces.map(move |piece| watch.pass(piece));
+        let mut offset = range.first();
+        let watched = pieces.map(move |piece| {
+            let piece = piece.map(|bytes| {
+                let start = offset;
+                offset += bytes.len() as u64;
+                patched(bytes, start, &patches)
+            });
+            watch.pass(piece)
+        });
         // The first error ends the stream.
         Ok(watched.scan(false, |failed, piece| {
             let item = (!*failed).then(|| {
@@ -185,6 +205,19 @@ impl Playback {
             });
             futures::future::ready(item)
         }))
+    }
+
+    /// What a streamed WAV's header should say. Only the first bytes can be wrong: a range behind them costs nothing.
+    async fn patches(&self, session: &Session, range: ByteRange, form: Form) -> Result<SizePatches> {
+        if form == Form::Raw || range.first() >= wav::HEAD_LEN as u64 {
+            return Ok(SizePatches::default());
+        }
+        let len = session.plain_len();
+        let Some(head) = ByteRange::new(0, (wav::HEAD_LEN as u64).min(len).saturating_sub(1), len) else {
+            return Ok(SizePatches::default());
+        };
+        let head = session.content.window(0, head).await.map_err(|e| self.not_opened(session.recording, e))?;
+        Ok(SizePatches::of(&head.concat(), len))
     }
 
     fn watch(&self, session: &Session) -> Watch {
@@ -243,9 +276,12 @@ impl Session {
         self.expires_at
     }
 
-    /// Strong: an object never changes, and a recording that grew has another object.
-    pub fn etag(&self) -> &str {
-        &self.etag
+    /// Strong: an object never changes, a recording that grew has another object, and each form is a version of its own.
+    pub fn etag(&self, form: Form) -> String {
+        match form {
+            Form::Playable => format!("\"{}\"", self.etag),
+            Form::Raw => format!("\"{}-raw\"", self.etag),
+        }
     }
 
     pub fn name(&self) -> Option<&str> {
@@ -325,6 +361,15 @@ impl Content {
             Content::Gone => Vec::new(),
         }
     }
+}
+
+fn patched(bytes: Bytes, offset: u64, patches: &SizePatches) -> Bytes {
+    if offset >= patches.end() {
+        return bytes;
+    }
+    let mut bytes = bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+    patches.apply(offset, &mut bytes);
+    bytes.freeze()
 }
 
 fn interrupted() -> ReadError {

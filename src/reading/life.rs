@@ -38,6 +38,8 @@ pub struct RecordingView {
     pub complete: bool,
     pub media_type: Option<String>,
     pub bytes: Option<u64>,
+    /// How long it sounds, where its format tells.
+    pub duration_ms: Option<u64>,
     pub received_at: Timestamp,
     pub classes: Vec<ClassView>,
     pub hold: Option<()>,
@@ -57,6 +59,9 @@ pub struct ClassView {
 pub struct Label {
     pub name: Option<String>,
     pub media_type: String,
+    /// How long it sounds, where its format tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
 }
 
 impl Reader {
@@ -97,7 +102,8 @@ impl Reader {
             term: term_between(recording.received_at, wrap, tenant),
             expires_at: wrap.expires_at,
         });
-        let (name, media_type) = label.map_or((None, None), |label| (label.name, Some(label.media_type)));
+        let (name, media_type, duration_ms) =
+            label.map_or((None, None, None), |label| (label.name, Some(label.media_type), label.duration_ms));
         Ok(RecordingView {
             id: recording.id.to_string(),
             tenant: tenant.slug.to_string(),
@@ -106,10 +112,11 @@ impl Reader {
             complete: recording.completeness == crate::model::Completeness::Complete,
             media_type,
             bytes: recording.plain_len,
+            duration_ms,
             received_at: recording.received_at,
             classes: classes.collect(),
             hold: None,
-            call,
+            call: with_duration(call, duration_ms),
             audio_url: format!("/v1/recordings/{}/audio", recording.id),
         })
     }
@@ -123,7 +130,8 @@ impl Reader {
         Ok(self.label_text(recording, data_key)?.map_or((None, None), |label| (label.name, Some(label.media_type))))
     }
 
-    fn label_text(&self, recording: &Recording, data_key: &DataKey) -> Result<Option<Label>, ReadError> {
+    /// The label as it was sealed.
+    pub fn label_text(&self, recording: &Recording, data_key: &DataKey) -> Result<Option<Label>, ReadError> {
         let text = self.label(recording, data_key)?;
         let parsed = text.map(|text| serde_json::from_slice(&text)).transpose();
         parsed.map_err(|_| ReadError::Integrity("a label holds no JSON".into()))
@@ -139,6 +147,15 @@ impl Reader {
         let parsed = text.map(|text| serde_json::from_slice(&text)).transpose();
         parsed.map_err(|_| ReadError::Integrity("call data hold no JSON".into()))
     }
+}
+
+/// What the audio tells of its call, where the sender told nothing.
+fn with_duration(call: Option<CallData>, duration_ms: Option<u64>) -> Option<CallData> {
+    if call.is_none() && duration_ms.is_none() {
+        return None;
+    }
+    let call = call.unwrap_or_default();
+    Some(CallData { duration_ms: call.duration_ms.or(duration_ms), ..call })
 }
 
 /// The term as it was agreed: the tenant's present one where it gives this end, else the days between.

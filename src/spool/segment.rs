@@ -3,7 +3,6 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
 
 use super::{SegmentName, Spool, SpoolError, blocking, failed};
 
@@ -77,10 +76,9 @@ impl Segment {
     }
 
     /// Makes the bytes durable.
-    pub async fn close(mut self) -> Result<PathBuf, SpoolError> {
+    pub async fn close(mut self) -> Result<(), SpoolError> {
         // Durability: the object's only copy until the store has it.
-        self.sync().await?;
-        Ok(self.spool.path(self.name))
+        self.sync().await
     }
 
     fn open(&mut self) -> Result<&mut File, SpoolError> {
