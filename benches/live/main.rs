@@ -22,7 +22,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use load::Load;
 use report::Report;
-use server::{Server, cpu_s, fsync_rate};
+use server::{Server, cpu_s, fsync_rate, waited_s};
 
 /// Files that a process has open besides a socket for each stream.
 const FILES_BESIDES: u64 = 200;
@@ -96,6 +96,9 @@ struct Steady {
     took_s: f64,
     server_cpu_s: f64,
     load_cpu_s: f64,
+    /// How long the load was ready to run and another process had the core.
+    load_waited_s: f64,
+    sent_bytes: u64,
     /// From the kill until every call went on.
     down: Option<Duration>,
     /// Of each call, what it had to send again.
@@ -142,6 +145,7 @@ impl Steady {
         let started = Instant::now();
         let kill_after = plan.kill_after.map(Duration::from_secs);
         let (server_cpu_s, load_cpu_s) = (server.cpu_s(), cpu_s(std::process::id()));
+        let load_waited_s = waited_s();
         let watched = kill_after.unwrap_or(plan.steady_time());
         for look in 1..=LOOKS {
             load.turn(started + watched * look / LOOKS).await;
@@ -150,6 +154,8 @@ impl Steady {
         self.took_s = started.elapsed().as_secs_f64();
         self.server_cpu_s = server.cpu_s() - server_cpu_s;
         self.load_cpu_s = cpu_s(std::process::id()) - load_cpu_s;
+        self.load_waited_s = waited_s() - load_waited_s;
+        self.sent_bytes = load.sent().iter().map(|sent| sent.len).sum();
         if kill_after.is_none() {
             return;
         }

@@ -37,12 +37,19 @@ impl<'a> Report<'a> {
         let mib = |kib: u64| kib as f64 / 1024.0;
         let memory = format!("{each:.1} KiB (RSS {:.0} MiB before, at most {:.0} MiB)", mib(before), mib(max));
         self.line("server memory per call", memory);
-        let percent = steady.server_cpu_s / steady.took_s * 100.0;
+        let share = |seconds: f64| seconds / steady.took_s * 100.0;
+        let percent = share(steady.server_cpu_s);
         let cpu = format!("{percent:.0} % of one core; {:.1} % per 1,000 calls", percent / streams * 1e3);
         self.line("server CPU", cpu);
-        let percent = steady.load_cpu_s / steady.took_s * 100.0;
+        let asked = streams * self.plan.rate as f64 / 1e6;
+        let sent = steady.sent_bytes as f64 / steady.took_s / 1e6;
+        self.line("sent while all calls went on", format!("{sent:.1} of {asked:.1} MB a second that were asked for"));
+        let (percent, waited) = (share(steady.load_cpu_s), share(steady.load_waited_s));
         let late = millis(&late_max);
-        let load = format!("{percent:.0} % of one core; late by at most {late:.0} ms; {skipped} writes put off");
+        let load = format!(
+            "{percent:.0} % of one core, waited for a core {waited:.0} % of the time; late by at most {late:.0} ms; \
+             {skipped} writes put off"
+        );
         self.line("the load itself", load);
         if let Some(down) = steady.down {
             let what =

@@ -88,6 +88,12 @@ pub fn cpu_s(pid: u32) -> f64 {
     ticks / rustix::param::clock_ticks_per_second() as f64
 }
 
+/// How long this thread was ready to run and did not; 0 where the kernel does not count it.
+pub fn waited_s() -> f64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    stat.split_whitespace().nth(1).and_then(|nanos| nanos.parse::<f64>().ok()).unwrap_or(0.0) / 1e9
+}
+
 /// How often a second one thread can append a block and sync it.
 pub fn fsync_rate(dir: &Path) -> f64 {
     let mut file = std::fs::File::create(dir.join("fsync")).expect("a file");
