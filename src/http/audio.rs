@@ -29,7 +29,8 @@ impl Face {
         let located = self.playback.locate(caller.tenant.number, id).await?;
         let class = choose_class(parts, &caller, &located)?;
         let is_get = parts.method == Method::GET;
-        if located.recording.plain_len.is_none() && flag(parts, "follow")? {
+        let follows = flag(parts, "follow")?;
+        if follows && located.recording.plain_len.is_none() {
             let session = self.playback.open_to_follow(&located, class).await?;
             let mut response = Response::new(Body::empty());
             describe(response.headers_mut(), &session, id);

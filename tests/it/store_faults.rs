@@ -188,7 +188,8 @@ async fn a_listener_hears_all_of_a_recording_that_moves_from_the_spool_to_the_st
     let located = playback.locate(row.tenant, row.id).await.expect("it is there");
     let session = playback.open(&located, callvault::model::Class::Customer).await.expect("it opens");
     let whole = ByteRange::whole(bytes.len() as u64).expect("it has bytes");
-    let mut stream = std::pin::pin!(playback.stream(&session, whole).await.expect("it plays"));
+    let mut stream =
+        std::pin::pin!(playback.stream(&session, whole, callvault::playback::Form::Playable).await.expect("it plays"));
     let mut played = stream.next().await.expect("a piece").expect("it plays").to_vec();
     block(&objects, false);
 
