@@ -64,6 +64,7 @@ impl Server {
             reader: vault.reader.clone(),
             clock: vault.clock.clone(),
             limits,
+            drain: Arc::default(),
         });
         start_metrics(&vault.config, face.clone()).await?;
         let follower = Follower::start(vault.clone()).await?;

@@ -2,14 +2,14 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | [`serve`] | the accept loop: connections, limits, draining |
-//! | [`linger`] | the end of a connection, after which an answer was read |
+//! | [`serve`] | the accept loop: connections, limits, the end |
+//! | [`drain`] | how a server stops, as its requests see it |
 //! | [`routes`] | the table of routes |
 //! | [`auth`] | from a request's head to a principal with a scope |
 //! | [`upload`] | `POST /v1/recordings`, `PUT /v1/recordings/{name}` |
 //! | [`resumable`] | `/v1/uploads`, `/v1/uploads/{id}`: uploads in pieces, in two dialects |
 //! | [`metadata`] | an upload's description, from headers and query |
-//! | [`body`] | request bodies with an idle limit |
+//! | [`body`] | request bodies with their limits of time |
 //! | [`linger`] | an answer is read before its connection closes |
 //! | [`outlive`] | uploads end, whatever becomes of their connection |
 //! | [`audio`] | `GET,HEAD /v1/recordings/{id}/audio` |
@@ -22,6 +22,7 @@
 pub mod audio;
 pub mod auth;
 pub mod body;
+pub mod drain;
 pub mod linger;
 pub mod metadata;
 pub mod ops;
@@ -45,6 +46,7 @@ use crate::ingest::Ingest;
 use crate::model::Clock;
 use crate::playback::Playback;
 use crate::reading::Reader;
+use drain::Drain;
 
 /// What the routes need: verbs, and limits of the wire.
 pub struct Face {
@@ -54,6 +56,7 @@ pub struct Face {
     pub reader: Reader,
     pub clock: Arc<dyn Clock>,
     pub limits: WireLimits,
+    pub drain: Arc<Drain>,
 }
 
 /// Limits of connections, each a setting.

@@ -23,6 +23,8 @@ pub async fn healthz() -> &'static str {
 #[derive(Serialize)]
 struct Readiness {
     ready: bool,
+    /// The server stops: it goes on with what runs, and takes nothing new.
+    draining: bool,
     catalog: bool,
     ring: bool,
     spool: bool,
@@ -33,9 +35,10 @@ pub async fn readyz(face: SharedFace) -> Response {
     let catalog = face.catalog.ring_mark().await.is_ok();
     let ring = face.reader.keyring.view().is_some();
     let spool = face.reader.spool.has_room(0).is_ok();
-    let ready = catalog && ring && spool;
+    let draining = face.drain.is_draining();
+    let ready = !draining && catalog && ring && spool;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    json(status, &Readiness { ready, catalog, ring, spool })
+    json(status, &Readiness { ready, draining, catalog, ring, spool })
 }
 
 /// `GET /metrics` on its own listener.

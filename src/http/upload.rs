@@ -30,7 +30,7 @@ pub async fn receive(face: SharedFace, request: Request, name: Option<String>) -
         Err(error) => return error.into_response(),
     };
     let tenant = upload.tenant.clone();
-    let body = TimedBody::new(body, face.limits.body_idle);
+    let body = TimedBody::new(body, &face);
     let ingest = face.ingest.clone();
     // A sender who hangs up drops this future; the recording is finished all the same.
     match Outlive::new(async move { ingest.receive(upload, body).await }).await {
@@ -41,6 +41,7 @@ pub async fn receive(face: SharedFace, request: Request, name: Option<String>) -
 
 impl Face {
     async fn describe_upload(&self, parts: &Parts, name: Option<String>) -> Result<Upload> {
+        self.drain.admit()?;
         let caller = self.authorise(parts, Scope::Ingest).await?;
         let name = name.map(check_name).transpose()?;
         let Metadata { classes, media_type, call, declared_len, range, digests } = Metadata::read(parts)?;

@@ -103,6 +103,8 @@ problems! {
         "Read the detail: it names the field and what it may be.";
     ChecksumMismatch = "checksum-mismatch", Invalid, 460, "The piece does not match its checksum",
         "The bytes that arrived are not the ones whose checksum was sent. Nothing of the piece was kept: send it again at the same offset.";
+    Draining = "draining", Busy, 503, "The server is stopping",
+        "Send the upload again after Retry-After: another server takes it, or this one when it has started again. What had arrived of an upload that was cut off is kept: go on at 'offset'.";
     Busy = "busy", Busy, 503, "Too many uploads at once",
         "Try again after Retry-After, or raise upload.count_max.";
     Integrity = "integrity", Integrity, 500, "Stored bytes are not what was stored",

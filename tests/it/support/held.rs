@@ -133,6 +133,7 @@ impl HeldVault {
                 drain_timeout: Duration::from_secs(10),
                 trusted_proxies: Vec::new(),
             },
+            drain: Arc::default(),
         };
         let task = tokio::spawn(serve(listener, Arc::new(face), std::future::pending()));
         HeldServer { url: format!("http://{address}"), task }

@@ -184,12 +184,21 @@ impl Server {
         self.child.wait().ok();
     }
 
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("the server runs");
+    }
+
     /// SIGTERM, and wait for a clean end.
     pub fn stop(&mut self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the server runs");
+        self.signal(rustix::process::Signal::TERM);
+        self.wait();
+    }
+
+    /// Waits for a clean end.
+    pub fn wait(&mut self) {
         let status = self.child.wait().expect("the server ends");
-        assert!(status.success(), "serve ended with {status}");
+        assert!(status.success(), "serve ended with {status}: {}", self.log_text());
     }
 }
 

@@ -200,6 +200,14 @@ impl Wire {
         Answer::parse(&bytes).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, text(&bytes)))
     }
 
+    /// Whether there is something to be read, or the connection has ended.
+    pub fn is_answered(&self) -> bool {
+        self.0.set_nonblocking(true).expect("a socket");
+        let seen = self.0.peek(&mut [0]);
+        self.0.set_nonblocking(false).expect("a socket");
+        !matches!(seen, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
     /// Reads up to and with these bytes.
     pub fn until(&mut self, end: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
