@@ -13,6 +13,7 @@ mod ingest;
 mod listing;
 mod playback;
 mod refusals;
+mod resumable;
 mod retries;
 mod secrecy;
 mod stopping;
