@@ -20,4 +20,5 @@ mod stopping;
 mod store_faults;
 mod support;
 mod tidy;
+mod tus_clients;
 mod walkthrough;
