@@ -1,7 +1,8 @@
 //! `/v1/uploads` and `/v1/uploads/{id}`: a recording that arrives in pieces, and goes on where it was cut.
 //!
-//! One resource, two dialects. A request with `Tus-Resumable` is tus 1.0 (`resumable/tus.rs`); any other is the resumable upload of the
-//! IETF (`resumable/ietf.rs`). An upload may be begun in one and gone on with in the other. Its id is the recording's.
+//! One resource, two dialects. A request with `Tus-Resumable` is tus 1.0 (`resumable/tus.rs`); any other is the resumable
+//! upload of the IETF (`resumable/ietf.rs`). An upload may be begun in one and gone on with in the other. Its id is the
+//! recording's.
 //!
 //! # Promise
 //! An offset that was told is durable, and is accepted by the next request that names it. Who may send, and whether it can be
