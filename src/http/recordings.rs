@@ -42,10 +42,10 @@ struct Ended {
 /// `/v1/recordings`
 pub async fn collection(face: SharedFace, request: Request) -> Response {
     match *request.method() {
-        Method::POST => upload::receive(face, request, None).await,
+        Method::POST => Box::pin(upload::receive(face, request, None)).await,
         Method::GET | Method::HEAD => {
             let (parts, _) = request.into_parts();
-            face.list(&parts).await.unwrap_or_else(IntoResponse::into_response)
+            Box::pin(face.list(&parts)).await.unwrap_or_else(IntoResponse::into_response)
         }
         _ => method_not_allowed("GET, HEAD, POST"),
     }
@@ -55,20 +55,22 @@ pub async fn collection(face: SharedFace, request: Request) -> Response {
 /// since a name may hold anything, `/audio` too.
 pub async fn item(face: SharedFace, request: Request, rest: String) -> Response {
     if request.method() == Method::PUT && !is_hold(&rest) {
-        return upload::receive(face, request, Some(rest)).await;
+        return Box::pin(upload::receive(face, request, Some(rest))).await;
     }
     let (parts, _) = request.into_parts();
     let (id, part) = rest.split_once('/').map_or((rest.as_str(), ""), |(id, part)| (id, part));
     match (id.parse::<RecordingId>(), part, &parts.method) {
-        (Ok(id), "audio", &Method::GET | &Method::HEAD) => audio::play(face, &parts, id).await,
+        (Ok(id), "audio", &Method::GET | &Method::HEAD) => Box::pin(audio::play(face, &parts, id)).await,
         (Ok(_), "audio", _) => method_not_allowed("GET, HEAD"),
         (Ok(id), "", &Method::GET | &Method::HEAD) => {
-            face.show(&parts, id).await.unwrap_or_else(IntoResponse::into_response)
+            Box::pin(face.show(&parts, id)).await.unwrap_or_else(IntoResponse::into_response)
         }
-        (Ok(id), "", &Method::DELETE) => face.end(&parts, id).await.unwrap_or_else(IntoResponse::into_response),
+        (Ok(id), "", &Method::DELETE) => {
+            Box::pin(face.end(&parts, id)).await.unwrap_or_else(IntoResponse::into_response)
+        }
         (Ok(_), "", &Method::PATCH) | (Ok(_), "hold" | "links", _) => super::routes::not_built().await,
         (Ok(_), "", _) => method_not_allowed("GET, HEAD, PUT, PATCH, DELETE"),
-        _ => face.unknown(&parts).await,
+        _ => Box::pin(face.unknown(&parts)).await,
     }
 }
 

@@ -1,7 +1,8 @@
 //! `/v1/uploads` and `/v1/uploads/{id}`: a recording that arrives in pieces, and goes on where it was cut.
 //!
-//! One resource, two dialects. A request with `Tus-Resumable` is tus 1.0 ([`tus`]); any other is the resumable upload of the
-//! IETF ([`ietf`]). An upload may be begun in one and gone on with in the other. Its id is the recording's.
+//! One resource, two dialects. A request with `Tus-Resumable` is tus 1.0 (`resumable/tus.rs`); any other is the resumable
+//! upload of the IETF (`resumable/ietf.rs`). An upload may be begun in one and gone on with in the other. Its id is the
+//! recording's.
 //!
 //! # Promise
 //! An offset that was told is durable, and is accepted by the next request that names it. Who may send, and whether it can be
@@ -119,6 +120,16 @@ async fn append(face: &SharedFace, tenant: &Tenant, id: RecordingId, piece: Piec
 fn keeps_nothing(problem: Problem) -> bool {
     use Problem::{ChecksumMismatch, EmptyBody, InconsistentLength, LengthMismatch, TooLarge};
     matches!(problem, ChecksumMismatch | EmptyBody | InconsistentLength | LengthMismatch | TooLarge)
+}
+
+/// A piece that broke off, or was ended by a newer request, while its sender still listens. What is there is not what he
+/// sent: 409, after which tus-js-client asks for the offset and goes on. After any other 4xx it gives the whole upload up.
+fn as_conflict(mut error: Error) -> Error {
+    let is_kept = error.offset.is_some();
+    if is_kept && matches!(error.problem, Problem::BadRequest | Problem::TooSlow) {
+        error.problem = Problem::Conflict;
+    }
+    error
 }
 
 impl Face {

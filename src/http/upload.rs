@@ -25,16 +25,18 @@ const NAME_LEN_MAX: usize = 512;
 /// Takes an upload to its end, whatever becomes of the connection.
 pub async fn receive(face: SharedFace, request: Request, name: Option<String>) -> Response {
     let (parts, body) = request.into_parts();
-    let upload = match face.describe_upload(&parts, name).await {
-        Ok(upload) => upload,
+    let upload = match Box::pin(face.describe_upload(&parts, name)).await {
+        Ok(upload) => Box::new(upload),
         Err(error) => return error.into_response(),
     };
-    let tenant = upload.tenant.clone();
+    // Limit: the head's fields lie in the connection's buffer, which is kept as long as they are.
+    drop(parts);
+    let tenant = Box::new(upload.tenant.clone());
     let body = TimedBody::new(body, &face);
     let ingest = face.ingest.clone();
     // A sender who hangs up drops this future; the recording is finished all the same.
-    match Outlive::new(async move { ingest.receive(upload, body).await }).await {
-        Ok(received) => face.answer(received, &tenant).await.unwrap_or_else(IntoResponse::into_response),
+    match Outlive::new(async move { ingest.receive(*upload, body).await }).await {
+        Ok(received) => Box::pin(face.answer(received, &tenant)).await.unwrap_or_else(IntoResponse::into_response),
         Err(error) => error.into_response(),
     }
 }

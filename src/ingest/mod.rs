@@ -160,6 +160,20 @@ impl Target {
     }
 }
 
+/// How an upload goes on when everything before its body is done.
+enum Opening {
+    New(Box<New>),
+    Known(Box<Upload>, Box<Recording>, Place),
+}
+
+/// What a new upload needs while its body lasts.
+struct New {
+    intake: Intake,
+    claim: Claim,
+    range: Option<UploadRange>,
+    _place: Place,
+}
+
 impl Ingest {
     /// Asked before the body is polled: a sender that waits for `100 Continue` never sends audio that is refused.
     pub fn admit(&self, upload: &Upload) -> Result<()> {
@@ -181,16 +195,35 @@ impl Ingest {
     }
 
     /// Receives one upload to its end.
-    pub async fn receive(&self, upload: Upload, body: impl Body) -> Result<Received> {
+    ///
+    /// Ten thousand calls that go on are ten thousand of these futures: what comes before the body and after it is in boxes
+    /// of its own, and only what the body needs is kept while it lasts.
+    pub fn receive(&self, upload: Upload, body: impl Body) -> impl Future<Output = Result<Received>> + Send {
+        let upload = Box::new(upload);
+        async move {
+            match Box::pin(self.prepare(upload)).await? {
+                Opening::New(mut new) => {
+                    let end = new.intake.pump(body, &new.claim).await;
+                    Box::pin(self.settle(new, end)).await
+                }
+                Opening::Known(upload, known, place) => {
+                    Box::pin(self.receive_again(*upload, *known, body, place)).await
+                }
+            }
+        }
+    }
+
+    /// Everything before the first byte of a body.
+    async fn prepare(&self, upload: Box<Upload>) -> Result<Opening> {
         self.admit(&upload)?;
         let place = self.enter()?;
         match self.known(&upload).await? {
-            Some(known) => Box::pin(self.receive_again(upload, known, body, place)).await,
+            Some(known) => Ok(Opening::Known(upload, Box::new(known), place)),
             None if upload.range.is_some_and(|range| range.first > 0) => {
                 let detail = "nothing has been received under this name; begin at offset 0";
                 Err(Error::new(Problem::OffsetMismatch, detail).at_offset(0))
             }
-            None => self.receive_new(upload, body, place).await,
+            None => self.open_new(*upload, place).await,
         }
     }
 
@@ -199,17 +232,22 @@ impl Ingest {
         self.live.enter(self.limits.count_max).ok_or_else(full)
     }
 
-    async fn receive_new(&self, upload: Upload, body: impl Body, _place: Place) -> Result<Received> {
+    async fn open_new(&self, upload: Upload, place: Place) -> Result<Opening> {
         let reservation = upload.declared_len.map(|len| self.reader.spool.reserve(len)).transpose();
         let reservation = reservation.map_err(not_spooled)?;
         // Claimed before the row exists, so that no recovery takes a row without a segment for a leftover.
         let claim = self.claim_new();
-        let target = Box::pin(self.begin(&upload, claim.recording(), None)).await?;
-        let (expected, is_last) =
-            (upload.range.map(|range| range.len()), upload.range.is_none_or(|range| range.is_final()));
+        let target = self.begin(&upload, claim.recording(), None).await?;
+        let range = upload.range;
         let mut intake = self.begin_intake(target, upload.digests).await?;
         intake.reserve(reservation);
-        let end = intake.pump(body, &claim).await;
+        Ok(Opening::New(Box::new(New { intake, claim, range, _place: place })))
+    }
+
+    /// Everything behind the last byte of a body.
+    async fn settle(&self, new: Box<New>, end: End) -> Result<Received> {
+        let New { mut intake, claim: _claim, range, _place } = *new;
+        let expected = range.map(|range| range.len());
         self.stats.received_bytes.fetch_add(intake.plain_len(), Relaxed);
         let refusal = match (&end, intake.plain_len()) {
             (End::Broken(BodyBreak::Stalled), 0) => Some(nothing_came()),
@@ -227,8 +265,9 @@ impl Ingest {
             self.discard(intake).await?;
             return Err(refusal);
         }
+        let is_last = range.is_none_or(|range| range.is_final());
         let completeness = if is_last && end == End::Body { Completeness::Complete } else { Completeness::Partial };
-        let recording = Box::pin(self.conclude(intake, completeness)).await?;
+        let recording = self.conclude(intake, completeness).await?;
         match end {
             End::Body => Ok(Received { recording, outcome: Outcome::Created }),
             end => Err(broken(end, recording.plain_len.unwrap_or(0))),

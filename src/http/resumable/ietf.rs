@@ -182,7 +182,8 @@ fn refuse(face: &SharedFace, parts: &Parts, error: Error) -> Response {
 }
 
 /// A problem, with its registered type where it has one; `provided` is the offset of the request.
-fn refuse_at(face: &SharedFace, mut error: Error, provided: Option<u64>) -> Response {
+fn refuse_at(face: &SharedFace, error: Error, provided: Option<u64>) -> Response {
+    let mut error = super::as_conflict(error);
     // 460 is a status of tus alone.
     if error.problem == Problem::ChecksumMismatch {
         error.problem = Problem::DigestMismatch;

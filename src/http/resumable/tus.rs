@@ -181,6 +181,7 @@ fn describe_state(headers: &mut HeaderMap, progress: &Progress) {
 }
 
 fn refuse(error: Error) -> Response {
+    let error = super::as_conflict(error);
     let (problem, offset) = (error.problem, error.offset);
     let mut response = error.into_response();
     if let Some(offset) = offset {
