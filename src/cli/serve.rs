@@ -45,6 +45,8 @@ impl Server {
     pub async fn start(config: Config) -> Result<Server, Failure> {
         let limits = WireLimits {
             body_idle: config.upload_idle,
+            rate_min: config.rate_min,
+            rate_window: config.rate_window,
             header_timeout: config.header_timeout,
             drain_timeout: config.drain_timeout,
             trusted_proxies: config.trusted_proxies.clone(),

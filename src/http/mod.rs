@@ -64,6 +64,9 @@ pub struct Face {
 pub struct WireLimits {
     /// How long a body may pause.
     pub body_idle: Duration,
+    /// Bytes per second that a body of a told length has at least, averaged over the window; 0: any.
+    pub rate_min: u64,
+    pub rate_window: Duration,
     /// How long a request head may take.
     pub header_timeout: Duration,
     /// How long running requests may go on once the server stops.

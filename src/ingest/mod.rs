@@ -88,6 +88,8 @@ pub enum BodyBreak {
     Cut,
     /// Nothing came for the idle limit.
     Stalled,
+    /// It came more slowly than a body of a told length may.
+    Slow,
     /// A newer request goes on with the upload.
     Superseded,
     /// The server stops.
@@ -98,7 +100,7 @@ impl BodyBreak {
     fn problem(self) -> Problem {
         match self {
             BodyBreak::Cut => Problem::BadRequest,
-            BodyBreak::Stalled => Problem::TooSlow,
+            BodyBreak::Stalled | BodyBreak::Slow => Problem::TooSlow,
             BodyBreak::Superseded => Problem::Superseded,
             BodyBreak::Stopped => Problem::Draining,
         }
@@ -432,7 +434,14 @@ fn wrong_length() -> Error {
 
 /// What is told of an upload that was kept as far as it came.
 fn broken(end: End, kept: u64) -> Error {
-    let detail = format!("what arrived was kept as a partial recording of {kept} bytes; continue it at this offset");
+    let cause = match end {
+        End::Broken(BodyBreak::Stalled) => "nothing came for the idle limit (upload.idle); ",
+        End::Broken(BodyBreak::Slow) => "it came more slowly than a body of a told length may (upload.rate_min); ",
+        End::Broken(BodyBreak::Stopped) => "the server is stopping; ",
+        _ => "",
+    };
+    let detail =
+        format!("{cause}what arrived was kept as a partial recording of {kept} bytes; continue it at this offset");
     let problem = match end {
         End::Broken(reason) => reason.problem(),
         End::Spool(SpoolError::Full) => Problem::SpoolFull,

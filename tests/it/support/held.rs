@@ -129,6 +129,8 @@ impl HeldVault {
             clock: self.app.clock.clone(),
             limits: WireLimits {
                 body_idle: Duration::from_secs(30),
+                rate_min: 256,
+                rate_window: Duration::from_secs(60),
                 header_timeout: Duration::from_secs(10),
                 drain_timeout: Duration::from_secs(10),
                 trusted_proxies: Vec::new(),
