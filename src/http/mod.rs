@@ -59,9 +59,11 @@ pub struct Face {
     pub drain: Arc<Drain>,
 }
 
-/// Limits of connections, each a setting.
+/// Limits of connections, each a setting but for the first, which the system sets.
 #[derive(Clone, Debug)]
 pub struct WireLimits {
+    /// Connections are taken while fewer descriptors than this are open, of whatever kind.
+    pub descriptors_max: u64,
     /// How long a body may pause.
     pub body_idle: Duration,
     /// Bytes per second that a body of a told length has at least, averaged over the window; 0: any.

@@ -7,11 +7,12 @@
 //! resumable. Where nothing runs it returns at once.
 //! # Limits
 //! Of one connection: a head of [`HEAD_LEN_MAX`] with [`HEADERS_MAX`] fields, within `upload.header_timeout`; trailers and
-//! extensions of chunks no longer than that. What cannot be parsed is answered by hyper: 400, 414 or 431, without a body.
+//! extensions of chunks no longer than that. Of all: as many as open files allow; more wait to be taken in. What cannot be parsed is answered by hyper: 400, 414 or 431, without a body.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::Poll;
@@ -109,9 +110,14 @@ impl Doors {
     async fn tend(&mut self, end: impl Future<Output = ()>) {
         let mut end = pin!(end);
         while !self.face.drain.is_draining() || !self.before.is_empty() {
+            let has_room = self.has_room();
+            if !has_room {
+                self.complain(|| tracing::warn!("more clients than the limit of open files allows; they wait"));
+            }
             tokio::select! {
                 () = &mut end => return,
-                accepted = self.listener.accept() => match accepted {
+                () = tokio::time::sleep(ACCEPT_PAUSE), if !has_room => {}
+                accepted = self.listener.accept(), if has_room => match accepted {
                     Ok((stream, peer)) => self.take(stream, peer),
                     Err(error) => {
                         self.complain(|| tracing::error!(%error, "connections cannot be accepted"));
@@ -123,6 +129,13 @@ impl Doors {
                 Some(_) = self.parting.join_next() => {}
             }
         }
+    }
+
+    /// Whether the work on one more connection will find the descriptors that it needs. The kernel gives the lowest number
+    /// that is free, so that a new one tells how many are open.
+    fn has_room(&self) -> bool {
+        let max = self.face.limits.descriptors_max;
+        max == u64::MAX || self.listener.as_fd().try_clone_to_owned().is_ok_and(|fd| (fd.as_raw_fd() as u64) < max)
     }
 
     fn take(&mut self, stream: TcpStream, peer: SocketAddr) {

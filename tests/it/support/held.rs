@@ -128,6 +128,7 @@ impl HeldVault {
             reader: self.app.reader.clone(),
             clock: self.app.clock.clone(),
             limits: WireLimits {
+                descriptors_max: u64::MAX,
                 body_idle: Duration::from_secs(30),
                 rate_min: 256,
                 rate_window: Duration::from_secs(60),

@@ -148,9 +148,24 @@ impl Vault {
             }
         }
         arguments.extend(args);
+        self.spawn(self.command(&arguments, at))
+    }
+
+    /// `serve` in a shell that runs this first, such as a limit.
+    pub fn serve_behind(&self, first: &str, args: &[&str]) -> Server {
+        let mut arguments = vec!["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"];
+        arguments.extend(["--expire-every", "never"]);
+        arguments.extend(args);
+        let command = self.command(&arguments, None);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{first}; exec \"$0\" \"$@\"")]).arg(command.get_program()).args(command.get_args());
+        shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        self.spawn(shell)
+    }
+
+    fn spawn(&self, mut command: Command) -> Server {
         let log = self.dir.path().join(format!("serve-{}.log", unique()));
         let stderr = std::fs::File::create(&log).expect("a log file");
-        let mut command = self.command(&arguments, at);
         let mut child = command.stdout(Stdio::piped()).stderr(stderr).spawn().expect("the binary runs");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("stdout is piped")).read_line(&mut line).expect("a line");
