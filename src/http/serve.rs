@@ -39,6 +39,8 @@ use super::{SharedFace, linger, ops, routes};
 const FINISH_TIME_MAX: Duration = Duration::from_secs(5);
 /// The last answers are written and read within this, after the last upload.
 const PART_TIME_MAX: Duration = Duration::from_secs(1);
+/// When the drain begins: a request on a connection that was made before may be on its way for this long.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// After an error of accept(2), such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What happens with every connection is told this often.
@@ -218,6 +220,10 @@ async fn answer(
             ended = poll_fn(|context| connection.poll_without_shutdown(context)) => Some(ended),
             () = drain.reached(Phase::Draining) => None,
         };
+        if ended.is_none() && !is_asked.load(Relaxed) {
+            let first = poll_fn(|context| connection.poll_without_shutdown(context));
+            ended = tokio::time::timeout(FIRST_WAIT, first).await.ok();
+        }
         if ended.is_none() {
             Pin::new(&mut connection).graceful_shutdown();
             let is_idle = poll_fn(|context| Poll::Ready(connection.poll_without_shutdown(context).is_ready())).await;

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::support::wire::{Ask, Wire, as_chunk};
-use crate::support::{Server, Vault, id_of, noise, wait_until};
+use crate::support::wire::{Ask, Wire, as_chunk, metric};
+use crate::support::{Server, Vault, free_address, id_of, noise, wait_until};
 
 /// A server that needs no longer than this to end did not wait for anything.
 const AT_ONCE: Duration = Duration::from_secs(2);
@@ -152,8 +152,12 @@ fn a_resumable_upload_that_the_drain_cuts_goes_on_after_the_restart_where_it_was
     cut.problem(503, "draining");
     server.wait();
 
-    let server = vault.serve();
+    let metrics = free_address();
+    let server = vault.serve_with(&["--metrics-listen", &metrics], None);
+    let waits = || (metric(&metrics, "callvault_spool_leftovers"), metric(&metrics, "callvault_uploads_open"));
+    assert_eq!(waits(), (1.0, 0.0));
     let asked = tus(&server, "HEAD", &at).send();
+    assert_eq!(waits(), (0.0, 1.0));
     let offset: usize = asked.header("upload-offset").parse().expect("an offset");
     let before = |instant: Instant| sent.iter().take_while(|(at, _)| *at < instant).last().map_or(0, |(_, len)| *len);
     let must = before(cut_at - Duration::from_secs(1));

@@ -84,6 +84,15 @@ impl Server {
     }
 }
 
+/// One value of the metrics page at this address.
+pub fn metric(address: &str, name: &str) -> f64 {
+    let mut wire = Wire::connect(address);
+    wire.send("GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n").expect("a head");
+    let page = text(&wire.answer().expect("metrics").body);
+    let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {page}"))
+}
+
 pub fn audio(id: &str) -> String {
     format!("/v1/recordings/{id}/audio")
 }
