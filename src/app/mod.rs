@@ -1,5 +1,6 @@
 //! Wiring: the only place that picks backends. From checked settings to verbs that are ready to run.
 
+mod descriptors;
 mod exclusive;
 mod follow;
 
@@ -8,6 +9,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+pub use descriptors::Descriptors;
 pub use exclusive::Exclusive;
 pub use follow::Follower;
 

@@ -371,11 +371,21 @@ pub struct Counts {
     pub live_bytes: u64,
     pub objects_to_sweep: u64,
     pub punctures_queued: u64,
-    /// Received at, of the oldest recording still in the spool.
+    /// Since when the longest has waited in the spool, of the [`NEXT_SPOOLED`] that are sent on first.
     pub oldest_spooled: Option<Timestamp>,
     /// The earliest end of a wrap that has not been shredded.
     pub next_expiry: Option<Timestamp>,
 }
+
+impl Counts {
+    /// Recordings in a state.
+    pub fn count(&self, state: State) -> u64 {
+        self.recordings.iter().find(|(known, _)| *known == state).map_or(0, |(_, count)| *count)
+    }
+}
+
+/// An outage may leave millions of recordings in the spool; their age is asked for all the time.
+pub const NEXT_SPOOLED: u32 = 1_000;
 
 /// Held while a run works or a server lives; ends when it is dropped or the process dies.
 pub type Lease = Box<dyn Send + Sync>;

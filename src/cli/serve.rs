@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::output::Output;
 use super::{Failure, Outcome};
-use crate::app::{Exclusive, Follower, Vault};
+use crate::app::{Descriptors, Exclusive, Follower, Vault};
 use crate::config::Config;
 use crate::http::serve::{serve, serve_metrics};
 use crate::http::{Face, SharedFace, WireLimits};
@@ -18,6 +18,10 @@ use crate::ingest::Recovered;
 
 /// A start is not delayed longer by what is left in the spool.
 const RECOVERY_BEFORE_SERVING_MAX: Duration = Duration::from_secs(3);
+
+// Limit: connections that wait to be taken; the kernel's own limit (net.core.somaxconn) is the same where nobody changed it. A
+// burst that finds it full waits a second for its next try.
+const BACKLOG: u32 = 4_096;
 
 #[derive(Serialize)]
 struct Listening {
@@ -43,8 +47,15 @@ pub struct Server {
 
 impl Server {
     pub async fn start(config: Config) -> Result<Server, Failure> {
+        let descriptors = Descriptors::raise();
+        if let Some(warning) = descriptors.warning(config.upload.count_max) {
+            tracing::warn!("{warning}");
+        }
         let limits = WireLimits {
+            descriptors_max: descriptors.for_connections(),
             body_idle: config.upload_idle,
+            rate_min: config.rate_min,
+            rate_window: config.rate_window,
             header_timeout: config.header_timeout,
             drain_timeout: config.drain_timeout,
             trusted_proxies: config.trusted_proxies.clone(),
@@ -54,7 +65,7 @@ impl Server {
             tracing::warn!("{warning}");
         }
         let exclusive = Exclusive::take(&vault.config).await?;
-        let listener = bind(vault.config.listen).await?;
+        let listener = bind(vault.config.listen)?;
         let address = listener.local_addr().map_err(|error| Failure::Failed(error.to_string()))?;
         recover(&vault).await?;
         let face = Arc::new(Face {
@@ -64,6 +75,7 @@ impl Server {
             reader: vault.reader.clone(),
             clock: vault.clock.clone(),
             limits,
+            drain: Arc::default(),
         });
         start_metrics(&vault.config, face.clone()).await?;
         let follower = Follower::start(vault.clone()).await?;
@@ -110,10 +122,18 @@ pub fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
     })
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| {
+fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    listen(address).map_err(|error| {
         Failure::Failed(format!("{address} cannot be listened on: {error}; give another address with --listen"))
     })
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // Connections of the server before, which are still being closed, do not keep this one from starting.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// A metrics port that another process has is a reason to stop only where it was asked for.

@@ -3,11 +3,14 @@
 use serde::Serialize;
 
 use super::Outcome;
-use super::output::{Output, size};
+use super::output::{Output, size, span};
 use crate::app::Vault;
-use crate::catalog::Replica;
+use crate::catalog::{Counts, Replica};
 use crate::keyring::MirrorState;
-use crate::model::{Epoch, Timestamp};
+use crate::model::{Epoch, State, Timestamp};
+
+/// A recording that waits longer for the object store is a reason to look.
+const SPOOLED_AGE_MAX_S: i64 = 15 * 60;
 
 #[derive(Serialize)]
 struct Status {
@@ -45,7 +48,13 @@ struct RingStatus {
 struct SpoolStatus {
     used_bytes: u64,
     bytes_max: u64,
+    segments: u64,
+    segments_max: u64,
+    /// Recordings that wait for the object store.
+    spooled: u64,
+    /// Since when the one waits that has waited longest.
     oldest: Option<Timestamp>,
+    oldest_age_s: i64,
 }
 
 #[derive(Serialize)]
@@ -75,6 +84,13 @@ pub async fn run(vault: Vault, output: Output) -> Outcome {
     if view.level == 1 {
         warnings.push("level 1: without a generation store, destruction rests on the key store alone".into());
     }
+    let spool = spool_status(&vault, &counts);
+    if spool.oldest_age_s > SPOOLED_AGE_MAX_S {
+        let (count, age) = (spool.spooled, span(spool.oldest_age_s));
+        warnings.push(format!(
+            "{count} recordings wait in the spool, for up to {age}: the object store does not take them; the server's log says why"
+        ));
+    }
     let status = Status {
         ring: RingStatus {
             level: view.level,
@@ -89,11 +105,7 @@ pub async fn run(vault: Vault, output: Output) -> Outcome {
         tenants: counts.tenants,
         recordings: counts.recordings.iter().map(|(state, count)| (state.as_str(), *count)).collect(),
         live_bytes: counts.live_bytes,
-        spool: SpoolStatus {
-            used_bytes: vault.reader.spool.used(),
-            bytes_max: vault.reader.spool.limits().bytes_max,
-            oldest: counts.oldest_spooled,
-        },
+        spool,
         sweep_pending: counts.objects_to_sweep,
         punctures_pending: counts.punctures_queued,
         next_expiry: counts.next_expiry,
@@ -103,6 +115,21 @@ pub async fn run(vault: Vault, output: Output) -> Outcome {
     };
     output.print(&status, describe);
     Ok(())
+}
+
+/// What the catalog and the directory tell; the server is another process.
+fn spool_status(vault: &Vault, counts: &Counts) -> SpoolStatus {
+    let spool = &vault.reader.spool;
+    let since = counts.oldest_spooled;
+    SpoolStatus {
+        used_bytes: spool.used(),
+        bytes_max: spool.limits().bytes_max,
+        segments: spool.count(),
+        segments_max: spool.limits().count_max,
+        spooled: counts.count(State::Spooled),
+        oldest: since,
+        oldest_age_s: since.map_or(0, |since| vault.clock.now().as_second() - since.as_second()).max(0),
+    }
 }
 
 fn replica(replica: Replica) -> ReplicaStatus {
@@ -120,8 +147,13 @@ fn describe(status: &Status) -> String {
     let recordings: Vec<_> = status.recordings.iter().map(|(state, count)| format!("{count} {state}")).collect();
     let recordings = if recordings.is_empty() { "none".into() } else { recordings.join(", ") };
     line("recordings", format!("{recordings}; {} live, {} tenants", size(status.live_bytes), status.tenants));
-    let oldest = status.spool.oldest.map_or_else(String::new, |at| format!(", the oldest since {at}"));
-    line("spool", format!("{} of {}{oldest}", size(status.spool.used_bytes), size(status.spool.bytes_max)));
+    let spool = &status.spool;
+    let (used, max, segments) = (size(spool.used_bytes), size(spool.bytes_max), spool.segments);
+    let waiting = match spool.spooled {
+        0 => "nothing waits for the store".to_owned(),
+        count => format!("{count} wait for the store, for up to {}", span(spool.oldest_age_s)),
+    };
+    line("spool", format!("{used} of {max} in {segments} segments; {waiting}"));
     line("waiting", format!("{} objects to sweep, {} punctures", status.sweep_pending, status.punctures_pending));
     line("catalog", status.catalog.clone());
     line("store", status.store.clone());

@@ -41,6 +41,9 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     pub upload: UploadLimits,
     pub upload_idle: Duration,
+    /// Bytes per second; 0: any.
+    pub rate_min: u64,
+    pub rate_window: Duration,
     pub header_timeout: Duration,
     pub spool: SpoolLimits,
     /// `None`: never by `serve` itself.
@@ -114,6 +117,8 @@ impl Config {
                 store_patience: duration("store_patience", raw.store_patience.as_deref(), STORE_PATIENCE)?,
             },
             upload_idle: duration("upload.idle", raw.upload.idle.as_deref(), UPLOAD_IDLE)?,
+            rate_min: size("upload.rate_min", raw.upload.rate_min.as_deref(), RATE_MIN)?,
+            rate_window: duration("upload.rate_window", raw.upload.rate_window.as_deref(), RATE_WINDOW)?,
             header_timeout: duration("upload.header_timeout", raw.upload.header_timeout.as_deref(), HEADER_TIMEOUT)?,
             spool: SpoolLimits {
                 bytes_max: size("spool.bytes_max", raw.spool.bytes_max.as_deref(), SPOOL_BYTES_MAX)?,
@@ -158,6 +163,10 @@ const RESUME_WINDOW: Duration = Duration::from_secs(24 * 3_600);
 const STORE_PATIENCE: Duration = Duration::from_secs(5);
 // Limit: Asterisk writes 32 KiB of G.711 every 4.1 s; nobody who is still recording pauses for longer.
 const UPLOAD_IDLE: Duration = Duration::from_secs(30);
+// Limit: a sender of files that is slower holds an upload for days: an hour of G.711 takes a day at this rate. An hour of the
+// slowest codec that is in use (GSM, 1,650 bytes a second) still comes six times slower than it was spoken.
+const RATE_MIN: u64 = 256;
+const RATE_WINDOW: Duration = Duration::from_secs(60);
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 // Limit: two days of 100 calls at once.
 const SPOOL_BYTES_MAX: u64 = 64 << 30;

@@ -113,6 +113,12 @@ settings! {
         /// How long a body may pause [default: 30s]
         #[arg(id = "upload-idle", long = "upload-idle", global = true, env = "CALLVAULT_UPLOAD_IDLE", value_name = "TIME")]
         idle: String,
+        /// Bytes per second that a body with a Content-Length has at least; 0 switches it off [default: 256]
+        #[arg(id = "upload-rate-min", long = "upload-rate-min", global = true, env = "CALLVAULT_UPLOAD_RATE_MIN", value_name = "SIZE")]
+        rate_min: String,
+        /// Time over which that rate is averaged [default: 60s]
+        #[arg(id = "upload-rate-window", long = "upload-rate-window", global = true, env = "CALLVAULT_UPLOAD_RATE_WINDOW", value_name = "TIME")]
+        rate_window: String,
         /// How long a request head may take [default: 10s]
         #[arg(id = "upload-header-timeout", long = "upload-header-timeout", global = true, env = "CALLVAULT_UPLOAD_HEADER_TIMEOUT", value_name = "TIME")]
         header_timeout: String,

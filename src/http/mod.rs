@@ -2,14 +2,15 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | [`serve`] | the accept loop: connections, limits, draining |
-//! | [`linger`] | the end of a connection, after which an answer was read |
+//! | [`serve`] | the accept loop: connections, limits, the end |
+//! | [`drain`] | how a server stops, as its requests see it |
+//! | [`paced`] | how a connection is read: by the page, until it proves to be fast |
 //! | [`routes`] | the table of routes |
 //! | [`auth`] | from a request's head to a principal with a scope |
 //! | [`upload`] | `POST /v1/recordings`, `PUT /v1/recordings/{name}` |
 //! | [`resumable`] | `/v1/uploads`, `/v1/uploads/{id}`: uploads in pieces, in two dialects |
 //! | [`metadata`] | an upload's description, from headers and query |
-//! | [`body`] | request bodies with an idle limit |
+//! | [`body`] | request bodies with their limits of time |
 //! | [`linger`] | an answer is read before its connection closes |
 //! | [`outlive`] | uploads end, whatever becomes of their connection |
 //! | [`audio`] | `GET,HEAD /v1/recordings/{id}/audio` |
@@ -22,10 +23,12 @@
 pub mod audio;
 pub mod auth;
 pub mod body;
+pub mod drain;
 pub mod linger;
 pub mod metadata;
 pub mod ops;
 pub mod outlive;
+pub mod paced;
 pub mod problem;
 pub mod range;
 pub mod receipts;
@@ -45,6 +48,7 @@ use crate::ingest::Ingest;
 use crate::model::Clock;
 use crate::playback::Playback;
 use crate::reading::Reader;
+use drain::Drain;
 
 /// What the routes need: verbs, and limits of the wire.
 pub struct Face {
@@ -54,13 +58,19 @@ pub struct Face {
     pub reader: Reader,
     pub clock: Arc<dyn Clock>,
     pub limits: WireLimits,
+    pub drain: Arc<Drain>,
 }
 
-/// Limits of connections, each a setting.
+/// Limits of connections, each a setting but for the first, which the system sets.
 #[derive(Clone, Debug)]
 pub struct WireLimits {
+    /// Connections are taken while fewer descriptors than this are open, of whatever kind.
+    pub descriptors_max: u64,
     /// How long a body may pause.
     pub body_idle: Duration,
+    /// Bytes per second that a body of a told length has at least, averaged over the window; 0: any.
+    pub rate_min: u64,
+    pub rate_window: Duration,
     /// How long a request head may take.
     pub header_timeout: Duration,
     /// How long running requests may go on once the server stops.

@@ -86,7 +86,7 @@ struct Begun {
 /// Begins an upload and takes its first piece, where the request has one.
 async fn begin(face: &SharedFace, upload: Upload, first: Option<Piece>, body: Body) -> Result<Begun> {
     let (ingest, tenant) = (face.ingest.clone(), upload.tenant.clone());
-    let body = TimedBody::new(body, face.limits.body_idle);
+    let body = TimedBody::new(body, face);
     let begun = async move {
         let progress = ingest.create(upload).await?;
         let Some(first) = first else { return Ok(Begun { progress, refusal: None }) };
@@ -110,8 +110,9 @@ async fn begin(face: &SharedFace, upload: Upload, first: Option<Piece>, body: Bo
 
 /// Takes one piece.
 async fn append(face: &SharedFace, tenant: &Tenant, id: RecordingId, piece: Piece, body: Body) -> Result<Progress> {
+    face.drain.admit()?;
     let (ingest, tenant) = (face.ingest.clone(), tenant.clone());
-    let body = TimedBody::new(body, face.limits.body_idle);
+    let body = TimedBody::new(body, face);
     Outlive::new(async move { ingest.append(&tenant, id, piece, body).await }).await
 }
 
@@ -150,6 +151,7 @@ impl Face {
         media_type: String,
         declared_len: Option<u64>,
     ) -> Result<Upload> {
+        self.drain.admit()?;
         let classes = description.classes();
         let Description { name, call, .. } = description;
         let (name, digests) = (name.map(check_name).transpose()?, ExpectedDigests::default());

@@ -1,130 +1,254 @@
 //! The accept loop: connections in, answers out, and an end that loses nothing.
 //!
 //! # Promise
-//! After the stop signal no connection is accepted; what runs may go on for `drain.timeout`, then its connections are closed,
-//! and every upload that was running is kept as far as it came before [`serve`] returns.
+//! After the stop signal no upload begins, and what runs may go on for `drain.timeout`. So long it goes on answering: that
+//! it is not ready, and what does not need to be received. Then the uploads that still run are ended, and every one is kept as
+//! far as it came before [`serve`] returns: as a partial recording, or open in the spool for the next start where it is
+//! resumable. Where nothing runs it returns at once.
+//! # Limits
+//! Of one connection: a head of [`HEAD_LEN_MAX`] with [`HEADERS_MAX`] fields, within `upload.header_timeout`; trailers and
+//! extensions of chunks no longer than that. Of all: as many as open files allow; more wait to be taken in. What cannot be parsed is answered by hyper: 400, 414 or 431, without a body.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::time::Duration;
+use std::os::fd::{AsFd, AsRawFd};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::response::Response;
-use futures::FutureExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tower_service::Service;
 
+use super::drain::{Drain, Phase};
+use super::paced::Paced;
 use super::{SharedFace, linger, ops, routes};
 
-/// Uploads that broke off are finished within this, after their connections were closed.
+/// Uploads that are ended are finished within this, after the drain.
 const FINISH_TIME_MAX: Duration = Duration::from_secs(5);
+/// The last answers are written and read within this, after the last upload.
+const PART_TIME_MAX: Duration = Duration::from_secs(1);
+/// When the drain begins: a request on a connection that was made before may be on its way for this long.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// After an error of accept(2), such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// What happens with every connection is told this often.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
-/// Serves until `stop` resolves.
+// Limit: what one connection reads ahead. Less costs bulk uploads a quarter more CPU.
+const READ_AHEAD_MAX: usize = 128 << 10;
+// Limit: of a request's head, and of a body's trailers. The call's data, each field as long as it may be and percent-encoded,
+// need 24 KiB.
+const HEAD_LEN_MAX: usize = 32 << 10;
+// Limit: fields in a head, and in trailers.
+const HEADERS_MAX: usize = 100;
+
+/// Serves until `stop` resolves, and drains.
 pub async fn serve(listener: TcpListener, face: SharedFace, stop: impl Future<Output = ()>) {
-    let router = routes::router(face.clone());
-    let (closing, closed) = watch::channel(());
-    let mut connections = JoinSet::new();
-    let mut stop = pin!(stop);
-    loop {
-        tokio::select! {
-            () = &mut stop => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) if is_welcome(&face, peer) => {
-                    connections.spawn(connection(stream, peer, router.clone(), face.clone(), closed.clone()));
-                }
-                Ok((_, peer)) => {
-                    tracing::warn!(%peer, "a connection was refused: its address is neither loopback nor a trusted proxy");
-                }
-                Err(error) => {
-                    tracing::error!(%error, "connections cannot be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            },
-            Some(_) = connections.join_next() => {}
-        }
+    let mut doors = Doors::new(listener, face.clone());
+    doors.tend(stop).await;
+    face.drain.begin();
+    doors.before = std::mem::take(&mut doors.open);
+    doors.tend(tokio::time::sleep(face.limits.drain_timeout)).await;
+    face.drain.end();
+    doors.close(finish_uploads(&face)).await;
+    if let Err(error) = face.ingest.settle_uploads().await {
+        tracing::error!(error = &error as &dyn std::error::Error, "open uploads were not made durable");
     }
-    drop(listener);
-    drop(closing);
-    let drained = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(face.limits.drain_timeout, drained).await.is_err() {
-        tracing::warn!(count = connections.len(), "connections are closed while they are at work");
-        connections.shutdown().await;
-    }
-    finish_uploads(&face).await;
 }
 
 /// Serves metrics until the process ends.
 pub async fn serve_metrics(listener: TcpListener, face: SharedFace) {
-    let app = Router::new().route("/metrics", axum::routing::get(move || ops::metrics(face.clone())));
-    let (_closing, closed) = watch::channel(());
+    let metrics = face.clone();
+    let app = Router::new().route("/metrics", axum::routing::get(move || ops::metrics(metrics.clone())));
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                tokio::spawn(answer(stream, peer, app.clone(), Duration::from_secs(10), closed.clone()));
+                let (app, face) = (app.clone(), face.clone());
+                tokio::spawn(async move {
+                    if let Some(stream) = answer(stream, peer, app, Duration::from_secs(10), &face.drain).await {
+                        linger::close(stream).await;
+                    }
+                });
             }
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
+/// A listener with its connections.
+struct Doors {
+    listener: TcpListener,
     router: Router,
     face: SharedFace,
-    closed: watch::Receiver<()>,
-) {
-    let header_timeout = face.limits.header_timeout;
-    answer(stream, peer, router, header_timeout, closed).await;
+    /// Each gives its stream back when its last answer was written.
+    open: JoinSet<Option<TcpStream>>,
+    /// Those that were open when the drain began.
+    before: JoinSet<Option<TcpStream>>,
+    /// Their last answer is being read.
+    parting: JoinSet<()>,
+    complained_at: Option<Instant>,
 }
 
+impl Doors {
+    fn new(listener: TcpListener, face: SharedFace) -> Doors {
+        let router = routes::router(face.clone());
+        let (open, before, parting) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
+        Doors { listener, router, face, open, before, parting, complained_at: None }
+    }
+
+    /// Takes and tends connections until `end` resolves; in the drain no longer than something runs that ran before.
+    async fn tend(&mut self, end: impl Future<Output = ()>) {
+        let mut end = pin!(end);
+        while !self.face.drain.is_draining() || !self.before.is_empty() {
+            let has_room = self.has_room();
+            if !has_room {
+                self.complain(|| tracing::warn!("more clients than the limit of open files allows; they wait"));
+            }
+            tokio::select! {
+                () = &mut end => return,
+                () = tokio::time::sleep(ACCEPT_PAUSE), if !has_room => {}
+                accepted = self.listener.accept(), if has_room => match accepted {
+                    Ok((stream, peer)) => self.take(stream, peer),
+                    Err(error) => {
+                        self.complain(|| tracing::error!(%error, "connections cannot be accepted"));
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+                Some(ended) = self.before.join_next() => self.part(ended),
+                Some(ended) = self.open.join_next() => self.part(ended),
+                Some(_) = self.parting.join_next() => {}
+            }
+        }
+    }
+
+    /// Whether the work on one more connection will find the descriptors that it needs. The kernel gives the lowest number
+    /// that is free, so that a new one tells how many are open.
+    fn has_room(&self) -> bool {
+        let max = self.face.limits.descriptors_max;
+        max == u64::MAX || self.listener.as_fd().try_clone_to_owned().is_ok_and(|fd| (fd.as_raw_fd() as u64) < max)
+    }
+
+    fn take(&mut self, stream: TcpStream, peer: SocketAddr) {
+        if !is_welcome(&self.face, peer) {
+            tracing::warn!(%peer, "a connection was refused: its address is neither loopback nor a trusted proxy");
+            return;
+        }
+        let (router, face) = (self.router.clone(), self.face.clone());
+        self.open.spawn(async move { answer(stream, peer, router, face.limits.header_timeout, &face.drain).await });
+    }
+
+    fn part(&mut self, ended: Result<Option<TcpStream>, JoinError>) {
+        if let Ok(Some(stream)) = ended {
+            self.parting.spawn(linger::close(stream));
+        }
+    }
+
+    fn complain(&mut self, complaint: impl FnOnce()) {
+        if self.complained_at.is_none_or(|at| at.elapsed() >= COMPLAIN_EVERY) {
+            self.complained_at = Some(Instant::now());
+            complaint();
+        }
+    }
+
+    /// Takes nobody in any more. Those who upload get their answer, the others are not waited for.
+    async fn close(self, uploads: impl Future<Output = ()>) {
+        let Doors { listener, mut before, mut open, mut parting, .. } = self;
+        drop(listener);
+        let mut left = pin!(async {
+            for connections in [&mut before, &mut open] {
+                while let Some(ended) = connections.join_next().await {
+                    if let Ok(Some(stream)) = ended {
+                        parting.spawn(linger::close(stream));
+                    }
+                }
+            }
+            while parting.join_next().await.is_some() {}
+        });
+        let mut uploads = pin!(uploads);
+        tokio::select! {
+            () = &mut left => uploads.await,
+            () = &mut uploads => {
+                if tokio::time::timeout(PART_TIME_MAX, left).await.is_err() {
+                    tracing::warn!("connections are closed while they are at work");
+                }
+            }
+        }
+    }
+}
+
+/// Answers a connection's requests; gives back the stream that is to be closed with care. `None`: nobody waits for anything
+/// there.
 async fn answer(
     stream: TcpStream,
     peer: SocketAddr,
     router: Router,
     header_timeout: Duration,
-    mut closed: watch::Receiver<()>,
-) {
+    drain: &Drain,
+) -> Option<TcpStream> {
     let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| Box::pin(call(router.clone(), peer, request)));
+    let is_asked = AtomicBool::new(false);
+    let service = service_fn(|request| {
+        is_asked.store(true, Relaxed);
+        Box::pin(call(router.clone(), peer, request))
+    });
+    let takes_more = !drain.is_draining();
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
-        // Limit: what one connection reads ahead. Less costs bulk uploads a quarter more CPU.
-        .max_buf_size(128 << 10)
+        .max_headers(HEADERS_MAX)
+        .max_header_size(HEAD_LEN_MAX)
+        .max_buf_size(READ_AHEAD_MAX)
         // A client may close its sending side and still read the answer.
         .half_close(true)
-        .serve_connection(TokioIo::new(stream), service);
-    let ended = tokio::select! {
-        ended = poll_fn(|context| connection.poll_without_shutdown(context)) => ended,
-        _ = closed.changed() => {
-            std::pin::Pin::new(&mut connection).graceful_shutdown();
-            poll_fn(|context| connection.poll_without_shutdown(context)).await
+        .keep_alive(takes_more)
+        .serve_connection(Paced::new(stream), service);
+    let mut ended = None;
+    if takes_more {
+        ended = tokio::select! {
+            ended = poll_fn(|context| connection.poll_without_shutdown(context)) => Some(ended),
+            () = drain.reached(Phase::Draining) => None,
+        };
+        if ended.is_none() && !is_asked.load(Relaxed) {
+            let first = poll_fn(|context| connection.poll_without_shutdown(context));
+            ended = tokio::time::timeout(FIRST_WAIT, first).await.ok();
         }
+        if ended.is_none() {
+            Pin::new(&mut connection).graceful_shutdown();
+            let is_idle = poll_fn(|context| Poll::Ready(connection.poll_without_shutdown(context).is_ready())).await;
+            if is_idle || !is_asked.load(Relaxed) {
+                return None;
+            }
+        }
+    }
+    if ended.is_none() {
+        ended = tokio::select! {
+            ended = poll_fn(|context| connection.poll_without_shutdown(context)) => Some(ended),
+            () = drain.reached(Phase::Over) => None,
+        };
+    }
+    let ended = match ended {
+        Some(ended) => ended,
+        None if !is_asked.load(Relaxed) => return None,
+        // A body that is being received ends by this.
+        None => poll_fn(|context| connection.poll_without_shutdown(context)).await,
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "a connection broke");
     }
-    let stream = connection.into_parts().io.into_inner();
-    tokio::select! {
-        () = linger::close(stream) => {}
-        // A server that stops does not wait for those who have nothing more to say.
-        _ = closed.changed() => {}
-    }
+    Some(connection.into_parts().io.into_inner())
 }
 
 /// Any case of method: hyper tells `put` from `PUT`, senders do not.
@@ -155,10 +279,7 @@ async fn finish_uploads(face: &SharedFace) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    if tokio::time::timeout(FINISH_TIME_MAX, finished.fuse()).await.is_err() {
+    if tokio::time::timeout(FINISH_TIME_MAX, finished).await.is_err() {
         tracing::warn!("uploads are still being finished; the next start goes on with them");
-    }
-    if let Err(error) = face.ingest.settle_uploads().await {
-        tracing::error!(error = &error as &dyn std::error::Error, "open uploads were not made durable");
     }
 }

@@ -48,11 +48,12 @@ pub fn receive(face: SharedFace, request: Request, name: Option<String>) -> BoxF
 async fn open(face: SharedFace, request: Request, name: Option<String>) -> Result<(Box<Upload>, TimedBody)> {
     let (parts, body) = request.into_parts();
     let upload = face.describe_upload(&parts, name).await?;
-    Ok((Box::new(upload), TimedBody::new(body, face.limits.body_idle)))
+    Ok((Box::new(upload), TimedBody::new(body, &face)))
 }
 
 impl Face {
     async fn describe_upload(&self, parts: &Parts, name: Option<String>) -> Result<Upload> {
+        self.drain.admit()?;
         let caller = self.authorise(parts, Scope::Ingest).await?;
         let name = name.map(check_name).transpose()?;
         let Metadata { classes, media_type, call, declared_len, range, digests } = Metadata::read(parts)?;

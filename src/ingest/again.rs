@@ -99,7 +99,7 @@ impl Ingest {
             }
             Compared::Broken(reason) if is_partial => Err(broken(End::Broken(reason), known.plain_len.unwrap_or(0))),
             Compared::Broken(reason) => Err(Error::new(
-                if reason == BodyBreak::Stalled { Problem::TooSlow } else { Problem::BadRequest },
+                reason.problem(),
                 "the body broke off; what was received under this name before is complete, and stays as it was",
             )),
             Compared::Longer(_) | Compared::Different => {

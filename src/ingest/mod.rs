@@ -88,8 +88,23 @@ pub enum BodyBreak {
     Cut,
     /// Nothing came for the idle limit.
     Stalled,
+    /// It came more slowly than a body of a told length may.
+    Slow,
     /// A newer request goes on with the upload.
     Superseded,
+    /// The server stops.
+    Stopped,
+}
+
+impl BodyBreak {
+    fn problem(self) -> Problem {
+        match self {
+            BodyBreak::Cut => Problem::BadRequest,
+            BodyBreak::Stalled | BodyBreak::Slow => Problem::TooSlow,
+            BodyBreak::Superseded => Problem::Superseded,
+            BodyBreak::Stopped => Problem::Draining,
+        }
+    }
 }
 
 /// A body: frames of plaintext, then its end or its break.
@@ -238,6 +253,7 @@ impl Ingest {
         self.stats.received_bytes.fetch_add(intake.plain_len(), Relaxed);
         let refusal = match (&end, intake.plain_len()) {
             (End::Broken(BodyBreak::Stalled), 0) => Some(nothing_came()),
+            (End::Broken(BodyBreak::Stopped), 0) => Some(stopped_at_once()),
             (End::Body | End::Broken(_), 0) => Some(empty_body()),
             (End::TooLarge, _) => Some(self.too_large()),
             (End::Body, len) if expected.is_some_and(|expected| expected != len) => Some(wrong_length()),
@@ -408,20 +424,30 @@ fn nothing_came() -> Error {
     Error::new(Problem::TooSlow, "no byte of the body came within the idle limit (upload.idle); nothing was kept")
 }
 
+fn stopped_at_once() -> Error {
+    Error::new(Problem::Draining, "the server is stopping; no byte of the body had come, and nothing was kept")
+}
+
 fn wrong_length() -> Error {
     Error::new(Problem::LengthMismatch, "the body is not as long as its Content-Range says; nothing of it was kept")
 }
 
 /// What is told of an upload that was kept as far as it came.
 fn broken(end: End, kept: u64) -> Error {
-    let detail = format!("what arrived was kept as a partial recording of {kept} bytes; continue it at this offset");
+    let cause = match end {
+        End::Broken(BodyBreak::Stalled) => "nothing came for the idle limit (upload.idle); ",
+        End::Broken(BodyBreak::Slow) => "it came more slowly than a body of a told length may (upload.rate_min); ",
+        End::Broken(BodyBreak::Stopped) => "the server is stopping; ",
+        _ => "",
+    };
+    let detail =
+        format!("{cause}what arrived was kept as a partial recording of {kept} bytes; continue it at this offset");
     let problem = match end {
-        End::Broken(BodyBreak::Stalled) => Problem::TooSlow,
-        End::Broken(BodyBreak::Superseded) => Problem::Superseded,
+        End::Broken(reason) => reason.problem(),
         End::Spool(SpoolError::Full) => Problem::SpoolFull,
         End::Spool(error) => return Error::new(Problem::Unavailable, detail).because(error).at_offset(kept),
         End::TooLarge => Problem::TooLarge,
-        End::Broken(BodyBreak::Cut) | End::Body => Problem::BadRequest,
+        End::Body => Problem::BadRequest,
     };
     Error::new(problem, detail).at_offset(kept)
 }

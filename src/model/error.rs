@@ -69,8 +69,8 @@ problems! {
         "Check the address and the id. A recording of another tenant is answered in the same way.";
     MethodNotAllowed = "method-not-allowed", Invalid, 405, "This address does not take that method",
         "Use one of the methods in the 'Allow' header.";
-    TooSlow = "too-slow", Invalid, 408, "The body stalled for too long",
-        "Nothing arrived for the idle limit (upload.idle). What had arrived is kept as a partial recording; continue it with Content-Range.";
+    TooSlow = "too-slow", Invalid, 408, "The body came too slowly",
+        "Nothing arrived for the idle limit (upload.idle); or a body with a Content-Length came with less than upload.rate_min, over upload.rate_window. A call that is still going on is sent without a length. What had arrived is kept as a partial recording; continue it with Content-Range.";
     Conflict = "conflict", Conflict, 409, "What is stored contradicts the request",
         "What was received under a name is never replaced. Send other audio under another name, or continue at the offset that the problem names.";
     StillReceiving = "still-receiving", Conflict, 409, "An upload under this name is still running",
@@ -103,6 +103,8 @@ problems! {
         "Read the detail: it names the field and what it may be.";
     ChecksumMismatch = "checksum-mismatch", Invalid, 460, "The piece does not match its checksum",
         "The bytes that arrived are not the ones whose checksum was sent. Nothing of the piece was kept: send it again at the same offset.";
+    Draining = "draining", Busy, 503, "The server is stopping",
+        "Send the upload again after Retry-After: another server takes it, or this one when it has started again. What had arrived of an upload that was cut off is kept: go on at 'offset'.";
     Busy = "busy", Busy, 503, "Too many uploads at once",
         "Try again after Retry-After, or raise upload.count_max.";
     Integrity = "integrity", Integrity, 500, "Stored bytes are not what was stored",

@@ -213,6 +213,7 @@ impl Spool {
 
     /// Makes a segment's bytes durable that were with the operating system.
     pub async fn sync(&self, name: SegmentName) -> Result<(), SpoolError> {
+        let _turn = self.room.syncs.acquire().await.expect("the semaphore is never closed");
         let path = self.path(name);
         // Durability: they were with the operating system, and may not be on the disk.
         blocking(move || File::open(path)?.sync_all()).await
@@ -234,6 +235,7 @@ impl Spool {
 
     /// Makes the names of closed segments durable: before an acknowledgement that rests on the spool alone.
     pub async fn sync_names(&self) -> Result<(), SpoolError> {
+        let _turn = self.room.syncs.acquire().await.expect("the semaphore is never closed");
         let dir = self.dir.clone();
         // Durability: the names. The bytes were synced when each segment was closed.
         blocking(move || File::open(dir)?.sync_all()).await
@@ -244,7 +246,7 @@ impl Spool {
     }
 }
 
-async fn blocking(work: impl FnOnce() -> io::Result<()> + Send + 'static) -> Result<(), SpoolError> {
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, SpoolError> {
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|panic| Err(io::Error::other(panic))).map_err(failed)
 }

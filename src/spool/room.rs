@@ -4,7 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use tokio::sync::Semaphore;
+
 use super::{SpoolError, SpoolLimits};
+
+// Limit: uploads that come fast; those beyond open their files for each batch, which costs a tenth of their time.
+const OPEN_FILES_MAX: usize = 32;
+// Limit: as many as one disk can make use of; ten thousand calls that end at once would need more descriptors than there are.
+const SYNCS_MAX: usize = 64;
 
 pub(super) struct Room {
     dir: PathBuf,
@@ -13,6 +20,10 @@ pub(super) struct Room {
     /// Bytes that uploads were promised and have not sent.
     promised: AtomicU64,
     recordings: AtomicU64,
+    /// For segments that keep their files open between two appends.
+    pub open_files: Arc<Semaphore>,
+    /// For syncs that are under way.
+    pub syncs: Semaphore,
 }
 
 /// Room for an upload whose length was told. What is left of it is given back when it is dropped.
@@ -29,6 +40,8 @@ impl Room {
             used: AtomicU64::new(0),
             promised: AtomicU64::new(0),
             recordings: AtomicU64::new(0),
+            open_files: Arc::new(Semaphore::new(OPEN_FILES_MAX)),
+            syncs: Semaphore::new(SYNCS_MAX),
         }
     }
 

@@ -4,12 +4,16 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::{SegmentName, Spool, SpoolError, blocking, failed};
 
 pub struct Segment {
     name: SegmentName,
     /// `None` between the chunks of a slow call: an open file for each would be one too many.
     file: Option<File>,
+    /// For it to stay open.
+    place: Option<OwnedSemaphorePermit>,
     len: u64,
     synced_len: u64,
     spool: Spool,
@@ -22,7 +26,7 @@ impl Segment {
         drop(made.map_err(failed)?);
         spool.room.count_recordings(1);
         spool.note_new_name();
-        Ok(Segment { name, file: None, len: 0, synced_len: 0, spool: spool.clone() })
+        Ok(Segment { name, file: None, place: None, len: 0, synced_len: 0, spool: spool.clone() })
     }
 
     pub fn name(&self) -> SegmentName {
@@ -48,6 +52,7 @@ impl Segment {
         }
         self.len += sealed.len() as u64;
         self.spool.room.count(sealed.len() as u64);
+        self.keep_open();
         Ok(())
     }
 
@@ -61,7 +66,17 @@ impl Segment {
 
     /// Gives its open file back until the next append.
     pub fn rest(&mut self) {
-        self.file = None;
+        (self.file, self.place) = (None, None);
+    }
+
+    /// The file stays open where there is a place for it.
+    fn keep_open(&mut self) {
+        if self.place.is_none() {
+            self.place = self.spool.room.open_files.clone().try_acquire_owned().ok();
+        }
+        if self.place.is_none() {
+            self.file = None;
+        }
     }
 
     /// Makes what was appended durable; costs nothing where it is already.
@@ -69,10 +84,14 @@ impl Segment {
         if self.synced_len == self.len {
             return Ok(());
         }
-        let (len, file) = (self.len, self.open()?.try_clone().map_err(failed)?);
+        let room = self.spool.room.clone();
+        let _turn = room.syncs.acquire().await.expect("the semaphore is never closed");
+        self.open()?;
+        let (len, file) = (self.len, self.file.take().expect("it was opened just now"));
         // Durability: an offset that was told rests on these bytes.
-        blocking(move || file.sync_data()).await?;
+        self.file = Some(blocking(move || file.sync_data().map(|()| file)).await?);
         self.synced_len = len;
+        self.keep_open();
         Ok(())
     }
 

@@ -3,8 +3,8 @@
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-use crate::support::wire::{Wire, audio};
-use crate::support::{Server, Vault, noise, wait_until};
+use crate::support::wire::{Ask, Wire, as_chunk, audio};
+use crate::support::{Server, Vault, id_of, noise, wait_until};
 
 #[test]
 fn garbage_for_a_request_is_refused_and_the_next_one_is_served() {
@@ -76,6 +76,213 @@ fn a_head_that_comes_a_byte_at_a_time_is_cut_off_in_time() {
     assert!(started.elapsed() >= Duration::from_millis(900), "it was cut after {:?}", started.elapsed());
 }
 
+/// Heads that never end, each on a connection of its own.
+const SLOW_HEADS: usize = 500;
+
+#[test]
+fn five_hundred_heads_that_come_a_byte_at_a_time_delay_nobody_and_take_no_memory() {
+    let vault = Vault::new();
+    let server = vault.serve_with(&["--upload-header-timeout", "3s"], None);
+    let bytes = noise(1, 200_000);
+    server.put("warm", &bytes).send().id(201);
+    let before = resident_peak_kib(&server);
+    let mut heads: Vec<Wire> = (0..SLOW_HEADS).map(|_| server.connect()).collect();
+    for wire in &mut heads {
+        wire.send(format!("PUT /v1/recordings/x HTTP/1.1\r\nX: {}", "x".repeat(4_000))).expect("a piece of a head");
+    }
+
+    let (mut turn, mut cut) = (0, 0);
+    let began = Instant::now();
+    while cut < SLOW_HEADS {
+        cut =
+            heads.iter_mut().map(|wire| wire.send("x").is_err() || wire.is_answered()).filter(|is_cut| *is_cut).count();
+        let asked = Instant::now();
+        let id = server.put(&format!("during-{turn}"), &bytes).send().id(201);
+        assert!(server.play(&id) == bytes);
+        assert!(asked.elapsed() < Duration::from_secs(2), "others were served after {:?}", asked.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(15), "{cut} heads were cut off");
+        turn += 1;
+    }
+
+    assert!(began.elapsed() > Duration::from_secs(2), "they were cut off after {:?}", began.elapsed());
+    let grown = resident_peak_kib(&server) - before;
+    assert!(grown < 24 * 1_024, "{SLOW_HEADS} heads took {grown} KiB");
+}
+
+#[test]
+fn a_head_above_the_limits_is_refused_and_one_below_is_served() {
+    let vault = Vault::new();
+    let server = vault.serve();
+    let status = |head: String| {
+        let mut wire = server.connect();
+        // It may be refused before its end.
+        let _ = wire.send(head);
+        wire.answer().expect("an answer").status
+    };
+    let with = |fields: &str| format!("GET /healthz HTTP/1.1\r\nConnection: close\r\n{fields}\r\n");
+    let of_len = |len: usize| with(&format!("X: {}\r\n", "x".repeat(len)));
+
+    assert_eq!(status(with(&"X: y\r\n".repeat(99))), 200);
+    assert_eq!(status(with(&"X: y\r\n".repeat(100))), 431);
+    assert_eq!(status(of_len(31 << 10)), 200);
+    assert_eq!(status(of_len(33 << 10)), 431);
+    assert_eq!(status(format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(33 << 10))), 431);
+}
+
+#[test]
+fn a_body_in_chunks_of_one_byte_is_taken_whole_within_bounded_memory() {
+    let vault = Vault::new();
+    let server = vault.serve();
+    let bytes = noise(1, 300_000);
+    server.put("warm", &bytes).send().id(201);
+    let before = resident_peak_kib(&server);
+
+    let id = server.ask("PUT", "/v1/recordings/a").chunked(&bytes, 1).send().id(201);
+
+    assert!(server.play(&id) == bytes);
+    let grown = resident_peak_kib(&server) - before;
+    assert!(grown < 8 * 1_024, "memory grew by {grown} KiB");
+}
+
+/// Every request that brings audio, for a body of five bytes; where it is found afterwards is none of its concern.
+fn uploads(server: &Server, turn: &str) -> Vec<(&'static str, Ask)> {
+    let tus = |method: &str, target: &str| {
+        let ask = server.ask(method, target).header("Tus-Resumable", "1.0.0");
+        ask.header("Content-Type", "application/offset+octet-stream")
+    };
+    let ietf = |method: &str, target: &str| {
+        let ask = server.ask(method, target).header("Upload-Complete", "?1");
+        ask.header("Content-Type", "application/partial-upload")
+    };
+    let begin = || {
+        let begun = tus("POST", "/v1/uploads").header("Upload-Defer-Length", "1").body(b"").send();
+        begun.header("location").to_owned()
+    };
+    vec![
+        ("PUT", server.ask("PUT", &format!("/v1/recordings/{turn}"))),
+        ("POST", server.ask("POST", "/v1/recordings")),
+        ("tus POST", tus("POST", "/v1/uploads").header("Upload-Length", "5")),
+        ("tus PATCH", tus("PATCH", &begin()).header("Upload-Offset", "0").header("Upload-Length", "5")),
+        ("IETF POST", ietf("POST", "/v1/uploads")),
+        ("IETF PATCH", ietf("PATCH", &begin()).header("Upload-Offset", "0")),
+    ]
+}
+
+#[test]
+fn more_bytes_than_a_length_tells_are_no_part_of_the_recording_in_any_method() {
+    let vault = Vault::new();
+    let server = vault.serve();
+
+    for (name, ask) in uploads(&server, "a") {
+        let head = ask.body(b"audio").head().replace("Connection: close\r\n", "");
+        let mut wire = server.connect();
+        wire.send([head.as_bytes(), b"audio", b" and more\r\n\r\n", &noise(1, 50_000)].concat()).expect("all of it");
+        let answers = String::from_utf8_lossy(&wire.rest().expect("answers")).into_owned();
+        assert!(answers.starts_with("HTTP/1.1 20"), "{name}: {answers}");
+        assert_eq!(answers.matches("HTTP/1.1 400").count(), 1, "{name}, what follows is no request: {answers}");
+        assert_eq!(answers.matches("HTTP/1.1 ").count(), 2, "{name}: {answers}");
+    }
+    let listed = server.list("");
+    assert_eq!(listed.len(), 6, "{listed:?}");
+    for recording in listed {
+        assert_eq!(recording["complete"], true);
+        assert_eq!(server.play(&id_of(&recording)), b"audio");
+    }
+}
+
+#[test]
+fn fewer_bytes_than_a_length_tells_are_kept_as_what_they_are_in_every_method() {
+    let vault = Vault::new();
+    let server = vault.serve();
+
+    for (name, ask) in uploads(&server, "a") {
+        let mut wire = server.connect();
+        wire.send(ask.body(b"audio").head() + "aud").expect("all that comes");
+        wire.end();
+        let answer = wire.answer().unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(matches!(answer.status, 400 | 409), "{name}: {answer}");
+        assert_eq!(answer.json()["offset"], 3, "{name}: {answer}");
+    }
+    let states: Vec<_> = server.list("").iter().map(|one| (one["complete"].clone(), one["bytes"].clone())).collect();
+    let kept = states.iter().filter(|state| **state == (false.into(), 3.into())).count();
+    assert_eq!((states.len(), kept), (6, 2), "two are partial, four wait for their rest: {states:?}");
+}
+
+#[test]
+fn a_body_with_a_length_and_chunks_is_read_as_chunks_and_nothing_is_read_behind_it() {
+    let vault = Vault::new();
+    let server = vault.serve();
+    let smuggled = server.put("smuggled", b"audio").head() + "audio";
+
+    for (index, len) in [0, 3, 5, 1_000].iter().enumerate() {
+        let mut wire = server.connect();
+        let head = server.ask("PUT", &format!("/v1/recordings/{index}")).header("Content-Length", &len.to_string());
+        let head = head.chunked(b"", 1).head().replace("Connection: close\r\n", "");
+        wire.send(head + "5\r\naudio\r\n0\r\n\r\n" + &smuggled).expect("all of it");
+        let answers = String::from_utf8_lossy(&wire.rest().expect("an answer")).into_owned();
+        assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{len}: {answers}");
+    }
+    for recording in server.list("") {
+        assert_eq!(server.play(&id_of(&recording)), b"audio");
+        assert_ne!(recording["name"], "smuggled");
+    }
+}
+
+#[test]
+fn trailers_are_passed_over_and_those_without_end_are_cut_off() {
+    let vault = Vault::new();
+    let server = vault.serve();
+    let begin = |name: &str| {
+        let mut wire = server.connect();
+        wire.send(server.put(name, b"").chunked(b"", 1).head() + "5\r\naudio\r\n0\r\n").expect("a body");
+        wire
+    };
+
+    let mut few = begin("few");
+    few.send("X-Hash: 1\r\nX-Sum: 2\r\n\r\n").expect("trailers");
+    let id = few.answer().expect("an answer").id(201);
+    assert_eq!(server.play(&id), b"audio");
+    for (name, trailer) in [("many", "X: y\r\n".to_owned()), ("long", "x".repeat(4_096))] {
+        let mut wire = begin(name);
+        let mut sent = 0;
+        while sent < 64 << 20 && !wire.is_answered() && wire.send(&trailer).is_ok() {
+            sent += trailer.len();
+        }
+        assert!(sent < 8 << 20, "{sent} bytes of trailers were taken");
+        assert_eq!(wire.answer().expect("an answer").problem(400, "bad-request")["offset"], 5);
+    }
+    assert_eq!(server.list("").iter().filter(|one| one["complete"] == false).count(), 2);
+}
+
+#[test]
+fn garbage_behind_a_piece_does_not_harm_the_upload() {
+    let vault = Vault::new();
+    let server = vault.serve();
+    let tus = |method: &str, target: &str| server.ask(method, target).header("Tus-Resumable", "1.0.0");
+
+    for garbage in [noise(1, 100_000), as_chunk(b"audio"), vec![b'\n'; 100_000], b"PATCH ".repeat(10_000)] {
+        let begun = tus("POST", "/v1/uploads").header("Upload-Length", "10").body(b"").send();
+        let at = begun.header("location");
+        let piece = |offset: &str| {
+            let ask = tus("PATCH", at).header("Content-Type", "application/offset+octet-stream");
+            ask.header("Upload-Offset", offset).body(b"audio")
+        };
+        let mut wire = server.connect();
+        let head = piece("0").head().replace("Connection: close\r\n", "");
+        wire.send([head.as_bytes(), b"audio", &garbage].concat()).expect("all of it");
+        assert!(wire.until(b"\r\n\r\n").starts_with(b"HTTP/1.1 204"), "the piece is taken");
+
+        assert_eq!(tus("HEAD", at).send().header("upload-offset"), "5");
+        assert_eq!(piece("5").send().status, 204);
+    }
+    let listed = server.list("");
+    assert_eq!(listed.len(), 4);
+    for recording in listed {
+        assert_eq!(recording["complete"], true);
+        assert_eq!(server.play(&id_of(&recording)), b"audioaudio");
+    }
+}
+
 #[test]
 fn garbage_behind_an_upload_does_not_harm_it() {
     let vault = Vault::new();
@@ -118,12 +325,10 @@ fn chunk_extensions_without_end_are_cut_off() {
     let mut sent = 0;
     while sent < 64 << 20 && wire.send(&extension).is_ok() {
         sent += extension.len();
-        if wire.0.set_nonblocking(true).is_ok() && wire.0.peek(&mut [0; 1]).is_ok_and(|len| len > 0) {
+        if wire.is_answered() {
             break;
         }
-        wire.0.set_nonblocking(false).expect("a socket");
     }
-    wire.0.set_nonblocking(false).expect("a socket");
 
     assert!(sent < 32 << 20, "{sent} bytes of extensions were taken");
     wire.answer().expect("an answer").problem(400, "empty-body");

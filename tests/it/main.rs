@@ -4,6 +4,7 @@ mod access;
 mod backups;
 mod clients;
 mod crash;
+mod crowd;
 mod destruction;
 mod disk;
 mod expiry;

@@ -87,6 +87,70 @@ fn a_body_that_stalls_is_ended_and_kept_as_far_as_it_came() {
 }
 
 #[test]
+fn a_file_that_trickles_in_is_ended_and_kept_and_a_call_may_be_as_slow_as_it_is() {
+    let vault = Vault::new();
+    let server = vault.serve_with(&["--upload-rate-min", "1KiB", "--upload-rate-window", "1s"], None);
+    let bytes = noise(1, 60_000);
+    let (mut slow, mut piece) = (server.connect(), server.connect());
+    let (mut steady, mut live) = (server.connect(), server.connect());
+    let begun = server.ask("POST", "/v1/uploads").header("Tus-Resumable", "1.0.0").header("Upload-Length", "60000");
+    let at = begun.body(b"").send().header("location").to_owned();
+    let patch = server.ask("PATCH", &at).header("Tus-Resumable", "1.0.0").header("Upload-Offset", "0");
+    let patch = patch.header("Content-Type", "application/offset+octet-stream").body(&bytes);
+
+    slow.send(server.put("slow", &bytes).head()).expect("a head");
+    piece.send(patch.head()).expect("a head");
+    steady.send(server.put("steady", &bytes).head()).expect("a head");
+    live.send(server.ask("PUT", "/v1/recordings/live").chunked(b"", 1).head()).expect("a head");
+    // 100 bytes a second, but for the one that brings 6,000.
+    let mut sent = 0;
+    while sent < 300 {
+        for wire in [&mut slow, &mut piece] {
+            if !wire.is_answered() {
+                wire.send(&bytes[sent..sent + 10]).expect("bytes");
+            }
+        }
+        steady.send(&bytes[60 * sent..60 * sent + 600]).expect("bytes");
+        live.send(as_chunk(&bytes[sent..sent + 10])).expect("bytes");
+        sent += 10;
+        sleep(Duration::from_millis(100));
+    }
+    steady.send(&bytes[60 * sent..]).expect("the rest");
+    live.send("0\r\n\r\n").expect("the end");
+
+    // 409 is what makes tus clients ask for the offset and go on.
+    let kept = [(slow, 408, "too-slow"), (piece, 409, "conflict")].map(|(wire, status, name)| {
+        let problem = wire.answer().expect("an answer").problem(status, name);
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("upload.rate_min")), "{problem}");
+        let kept = problem["offset"].as_u64().expect("an offset");
+        assert!((50..=250).contains(&kept), "{problem}");
+        kept
+    });
+    let partial = server.list("").into_iter().find(|one| one["name"] == "slow").expect("it is kept");
+    assert_eq!((&partial["complete"], &partial["bytes"]), (&false.into(), &kept[0].into()));
+    assert!(server.play(&crate::support::id_of(&partial)) == bytes[..kept[0] as usize]);
+    let progress = server.ask("HEAD", &at).header("Tus-Resumable", "1.0.0").send();
+    assert_eq!(progress.header("upload-offset"), kept[1].to_string());
+    assert!(server.play(&steady.answer().expect("an answer").id(201)) == bytes);
+    assert!(server.play(&live.answer().expect("an answer").id(201)) == bytes[..300]);
+}
+
+#[test]
+fn a_file_may_trickle_in_where_the_rate_is_switched_off() {
+    let vault = Vault::new();
+    let server = vault.serve_with(&["--upload-rate-min", "0", "--upload-rate-window", "200ms"], None);
+    let mut wire = server.connect();
+    wire.send(server.put("slow", b"audio").head()).expect("a head");
+
+    for byte in b"audio" {
+        sleep(Duration::from_millis(250));
+        wire.send([*byte]).expect("a byte");
+    }
+
+    wire.answer().expect("an answer").id(201);
+}
+
+#[test]
 fn a_body_that_pauses_within_the_limit_is_taken_whole() {
     let vault = Vault::new();
     let server = vault.serve_with(&["--upload-idle", "2s"], None);

@@ -15,7 +15,8 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::support::{Client, Server, Vault, files, id_of, json, noise};
+use crate::support::wire::metric;
+use crate::support::{Client, Server, Vault, files, free_address, id_of, json, noise, wait_until};
 
 const ACCESS_KEY: &str = "AKIATEST";
 const SECRET_KEY: &str = "a-secret-of-the-test";
@@ -168,6 +169,60 @@ async fn a_large_object_goes_in_parts_and_one_that_fails_is_aborted() {
     store.fail("partNumber=2", 0);
     arrives(&vault, &store, 1).await;
     assert_eq!(client.fetch(&server.audio(&id_of(&answer))).await, (200, bytes));
+}
+
+#[test]
+fn metrics_and_status_tell_of_an_outage_and_of_its_end() {
+    let vault = Vault::new();
+    let address = free_address();
+    let server = vault.serve_with(&["--metrics-listen", &address], None);
+    let read = |name: &str| metric(&address, &format!("callvault_{name}"));
+    let waiting =
+        || [read("store_up"), read("recordings_spooled"), read("spool_segments"), read("spool_oldest_seconds")];
+    let objects = vault.path().join("objects");
+    let bytes = noise(8, 50_000);
+    assert_eq!(waiting(), [1.0, 0.0, 0.0, 0.0]);
+    assert_eq!(read("spool_limit_bytes"), (64_u64 << 30) as f64);
+    block(&objects, true);
+
+    for name in ["first", "second"] {
+        let answer = server.put(name, &bytes).send();
+        assert_eq!((answer.status, &answer.json()["state"]), (202, &Value::from("spooled")), "{answer}");
+    }
+
+    assert_eq!(waiting()[..3], [0.0, 2.0, 2.0]);
+    assert!(read("spool_bytes") > 100_000.0);
+    wait_until("they have waited for two seconds", || read("spool_oldest_seconds") >= 2.0);
+    let status = vault.ok(&["status"]);
+    let spool = &status["spool"];
+    assert_eq!((&spool["spooled"], &spool["segments"]), (&2.into(), &2.into()), "{status}");
+    assert!(spool["oldest_age_s"].as_i64().is_some_and(|age_s| (2..60).contains(&age_s)), "{status}");
+    let tells_of_spool = |status: &Value| status["warnings"].to_string().contains("wait in the spool");
+    assert!(!tells_of_spool(&status), "{status}");
+    let later = vault.ok_at(&["status"], Some("+20m"));
+    assert!(tells_of_spool(&later) && later["warnings"].to_string().contains("20 min"), "{later}");
+    block(&objects, false);
+    wait_until("it is over", || waiting() == [1.0, 0.0, 0.0, 0.0]);
+    let status = vault.ok_at(&["status"], Some("+20m"));
+    assert_eq!((&status["spool"]["spooled"], &status["spool"]["oldest_age_s"]), (&0.into(), &0.into()), "{status}");
+    assert!(!tells_of_spool(&status), "{status}");
+}
+
+#[test]
+fn the_age_of_a_long_call_in_the_spool_counts_from_its_end() {
+    let vault = Vault::new();
+    let address = free_address();
+    let server = vault.serve_with(&["--metrics-listen", &address], None);
+    block(&vault.path().join("objects"), true);
+    let mut wire = server.connect();
+    wire.send(server.put("call", b"").chunked(b"", 1).head() + "5\r\naudio\r\n").expect("a call begins");
+    std::thread::sleep(Duration::from_secs(5));
+
+    wire.send("0\r\n\r\n").expect("it ends");
+
+    assert_eq!(wire.answer().expect("an answer").status, 202);
+    let age_s = metric(&address, "callvault_spool_oldest_seconds");
+    assert!(age_s < 4.0, "it is told to be {age_s} s");
 }
 
 /// The forwarding of the spool while somebody listens.

@@ -51,6 +51,7 @@ pub async fn counts_follow_every_change(backend: &impl Backend) {
         catalog.begin(new.clone()).await.expect("the row is new");
     }
     let in_spool = finished(&spooled, State::Spooled, Completeness::Complete);
+    let waits_since = in_spool.changed_at;
     catalog.finish(in_spool).await.expect("it is being received");
     keep(&catalog, &stored).await;
     keep(&catalog, &erased).await;
@@ -63,6 +64,6 @@ pub async fn counts_follow_every_change(backend: &impl Backend) {
     assert_eq!(counts.recordings, by_state);
     assert_eq!((counts.tenants, counts.live_bytes), (1, 2_000));
     assert_eq!((counts.objects_to_sweep, counts.punctures_queued), (2, 1));
-    assert_eq!(counts.oldest_spooled, Some(spooled.received_at));
+    assert_eq!(counts.oldest_spooled, Some(waits_since));
     assert_eq!(counts.next_expiry, Some(receiving.wraps[0].expires_at));
 }

@@ -4,7 +4,7 @@ use rusqlite::{Connection, params};
 
 use super::errors::not_done;
 use super::rows::{all, execute, first, int, not_stored_by_us, take, take_optional};
-use crate::catalog::{Counts, Replica, Result};
+use crate::catalog::{Counts, NEXT_SPOOLED, Replica, Result};
 use crate::model::{ObjectId, State, Timestamp};
 
 /// Queued before: changes nothing.
@@ -74,8 +74,9 @@ fn count(db: &Connection, sql: &str) -> Result<u64> {
 }
 
 fn oldest_spooled(db: &Connection) -> Result<Option<Timestamp>> {
-    let sql = "SELECT min(received_at) FROM recording WHERE state = 1 AND state IN (0, 1, 3)";
-    Ok(first(db, sql, [], |row| take_optional(row, 0))?.flatten())
+    let sql = "SELECT min(changed_at) FROM (SELECT changed_at FROM recording WHERE state = 1 AND state IN (0, 1, 3)
+        ORDER BY id LIMIT ?1)";
+    Ok(first(db, sql, [NEXT_SPOOLED], |row| take_optional(row, 0))?.flatten())
 }
 
 /// Wraps end in their epoch, so that the earliest end is in the first epoch that has one.

@@ -128,11 +128,15 @@ impl HeldVault {
             reader: self.app.reader.clone(),
             clock: self.app.clock.clone(),
             limits: WireLimits {
+                descriptors_max: u64::MAX,
                 body_idle: Duration::from_secs(30),
+                rate_min: 256,
+                rate_window: Duration::from_secs(60),
                 header_timeout: Duration::from_secs(10),
                 drain_timeout: Duration::from_secs(10),
                 trusted_proxies: Vec::new(),
             },
+            drain: Arc::default(),
         };
         let task = tokio::spawn(serve(listener, Arc::new(face), std::future::pending()));
         HeldServer { url: format!("http://{address}"), task }

@@ -148,9 +148,24 @@ impl Vault {
             }
         }
         arguments.extend(args);
+        self.spawn(self.command(&arguments, at))
+    }
+
+    /// `serve` in a shell that runs this first, such as a limit.
+    pub fn serve_behind(&self, first: &str, args: &[&str]) -> Server {
+        let mut arguments = vec!["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"];
+        arguments.extend(["--expire-every", "never"]);
+        arguments.extend(args);
+        let command = self.command(&arguments, None);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{first}; exec \"$0\" \"$@\"")]).arg(command.get_program()).args(command.get_args());
+        shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        self.spawn(shell)
+    }
+
+    fn spawn(&self, mut command: Command) -> Server {
         let log = self.dir.path().join(format!("serve-{}.log", unique()));
         let stderr = std::fs::File::create(&log).expect("a log file");
-        let mut command = self.command(&arguments, at);
         let mut child = command.stdout(Stdio::piped()).stderr(stderr).spawn().expect("the binary runs");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("stdout is piped")).read_line(&mut line).expect("a line");
@@ -184,12 +199,21 @@ impl Server {
         self.child.wait().ok();
     }
 
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("the server runs");
+    }
+
     /// SIGTERM, and wait for a clean end.
     pub fn stop(&mut self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the server runs");
+        self.signal(rustix::process::Signal::TERM);
+        self.wait();
+    }
+
+    /// Waits for a clean end.
+    pub fn wait(&mut self) {
         let status = self.child.wait().expect("the server ends");
-        assert!(status.success(), "serve ended with {status}");
+        assert!(status.success(), "serve ended with {status}: {}", self.log_text());
     }
 }
 

@@ -84,6 +84,15 @@ impl Server {
     }
 }
 
+/// One value of the metrics page at this address.
+pub fn metric(address: &str, name: &str) -> f64 {
+    let mut wire = Wire::connect(address);
+    wire.send("GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n").expect("a head");
+    let page = text(&wire.answer().expect("metrics").body);
+    let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {page}"))
+}
+
 pub fn audio(id: &str) -> String {
     format!("/v1/recordings/{id}/audio")
 }
@@ -198,6 +207,14 @@ impl Wire {
     pub fn answer(mut self) -> io::Result<Answer> {
         let bytes = self.rest()?;
         Answer::parse(&bytes).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, text(&bytes)))
+    }
+
+    /// Whether there is something to be read, or the connection has ended.
+    pub fn is_answered(&self) -> bool {
+        self.0.set_nonblocking(true).expect("a socket");
+        let seen = self.0.peek(&mut [0]);
+        self.0.set_nonblocking(false).expect("a socket");
+        !matches!(seen, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Reads up to and with these bytes.
