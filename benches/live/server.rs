@@ -76,7 +76,7 @@ fn serve(dir: &Path, address: SocketAddr, streams: u64) -> Child {
 
 fn command(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_callvault"));
-    command.args(args).arg("--data-dir").arg(dir.join("data")).env("CALLVAULT_LOG", "error");
+    command.args(args).arg("--data-dir").arg(dir.join("data")).env("CALLVAULT_LOG", "warn");
     command
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`serve`] | the accept loop: connections, limits, the end |
 //! | [`drain`] | how a server stops, as its requests see it |
+//! | [`paced`] | how a connection is read: by the page, until it proves to be fast |
 //! | [`routes`] | the table of routes |
 //! | [`auth`] | from a request's head to a principal with a scope |
 //! | [`upload`] | `POST /v1/recordings`, `PUT /v1/recordings/{name}` |
@@ -27,6 +28,7 @@ pub mod linger;
 pub mod metadata;
 pub mod ops;
 pub mod outlive;
+pub mod paced;
 pub mod problem;
 pub mod range;
 pub mod receipts;

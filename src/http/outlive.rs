@@ -14,7 +14,6 @@ pub struct Outlive<F: Future<Output: Send + 'static> + Send + 'static> {
 
 impl<F: Future<Output: Send + 'static> + Send + 'static> Outlive<F> {
     pub fn new(future: F) -> Outlive<F> {
-        eprintln!("outlive future {}", std::mem::size_of::<F>());
         Outlive { future: Some(Box::pin(future)) }
     }
 }

@@ -5,6 +5,7 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures::future::BoxFuture;
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 use serde::Serialize;
@@ -40,37 +41,41 @@ struct Ended {
 }
 
 /// `/v1/recordings`
-pub async fn collection(face: SharedFace, request: Request) -> Response {
+pub fn collection(face: SharedFace, request: Request) -> BoxFuture<'static, Response> {
     match *request.method() {
-        Method::POST => Box::pin(upload::receive(face, request, None)).await,
-        Method::GET | Method::HEAD => {
+        Method::POST => upload::receive(face, request, None),
+        Method::GET | Method::HEAD => Box::pin(async move {
             let (parts, _) = request.into_parts();
-            Box::pin(face.list(&parts)).await.unwrap_or_else(IntoResponse::into_response)
-        }
-        _ => method_not_allowed("GET, HEAD, POST"),
+            face.list(&parts).await.unwrap_or_else(IntoResponse::into_response)
+        }),
+        _ => Box::pin(async { method_not_allowed("GET, HEAD, POST") }),
     }
 }
 
 /// `/v1/recordings/{rest}`: a name for PUT, an id and what belongs to it for everything else. One place tells them apart,
 /// since a name may hold anything, `/audio` too.
-pub async fn item(face: SharedFace, request: Request, rest: String) -> Response {
+pub fn item(face: SharedFace, request: Request, rest: String) -> BoxFuture<'static, Response> {
     if request.method() == Method::PUT && !is_hold(&rest) {
-        return Box::pin(upload::receive(face, request, Some(rest))).await;
+        return upload::receive(face, request, Some(rest));
     }
-    let (parts, _) = request.into_parts();
-    let (id, part) = rest.split_once('/').map_or((rest.as_str(), ""), |(id, part)| (id, part));
+    Box::pin(async move {
+        let (parts, _) = request.into_parts();
+        known_item(face, parts, &rest).await
+    })
+}
+
+async fn known_item(face: SharedFace, parts: Parts, rest: &str) -> Response {
+    let (id, part) = rest.split_once('/').map_or((rest, ""), |(id, part)| (id, part));
     match (id.parse::<RecordingId>(), part, &parts.method) {
-        (Ok(id), "audio", &Method::GET | &Method::HEAD) => Box::pin(audio::play(face, &parts, id)).await,
+        (Ok(id), "audio", &Method::GET | &Method::HEAD) => audio::play(face, &parts, id).await,
         (Ok(_), "audio", _) => method_not_allowed("GET, HEAD"),
         (Ok(id), "", &Method::GET | &Method::HEAD) => {
-            Box::pin(face.show(&parts, id)).await.unwrap_or_else(IntoResponse::into_response)
+            face.show(&parts, id).await.unwrap_or_else(IntoResponse::into_response)
         }
-        (Ok(id), "", &Method::DELETE) => {
-            Box::pin(face.end(&parts, id)).await.unwrap_or_else(IntoResponse::into_response)
-        }
+        (Ok(id), "", &Method::DELETE) => face.end(&parts, id).await.unwrap_or_else(IntoResponse::into_response),
         (Ok(_), "", &Method::PATCH) | (Ok(_), "hold" | "links", _) => super::routes::not_built().await,
         (Ok(_), "", _) => method_not_allowed("GET, HEAD, PUT, PATCH, DELETE"),
-        _ => Box::pin(face.unknown(&parts)).await,
+        _ => face.unknown(&parts).await,
     }
 }
 

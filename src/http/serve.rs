@@ -27,12 +27,13 @@ use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
 use tower_service::Service;
 
 use super::drain::{Drain, Phase};
+use super::paced::Paced;
 use super::{SharedFace, linger, ops, routes};
 
 /// Uploads that are ended are finished within this, after the drain.
@@ -213,7 +214,7 @@ async fn answer(
         // A client may close its sending side and still read the answer.
         .half_close(true)
         .keep_alive(takes_more)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(Paced::new(stream), service);
     let mut ended = None;
     if takes_more {
         ended = tokio::select! {

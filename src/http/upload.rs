@@ -7,6 +7,7 @@
 
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
+use futures::future::BoxFuture;
 use hyper::StatusCode;
 use hyper::header::{HeaderValue, LOCATION};
 use hyper::http::request::Parts;
@@ -23,22 +24,31 @@ use crate::model::{Error, Problem, Result, Scope, State};
 const NAME_LEN_MAX: usize = 512;
 
 /// Takes an upload to its end, whatever becomes of the connection.
-pub async fn receive(face: SharedFace, request: Request, name: Option<String>) -> Response {
+///
+/// Limit: of ten thousand calls that go on, each keeps only what its body needs. The request's head is gone by then (its
+/// fields lie in the connection's buffer, which would be kept with them), and so is the future that read it.
+pub fn receive(face: SharedFace, request: Request, name: Option<String>) -> BoxFuture<'static, Response> {
+    let opening = Box::pin(open(face.clone(), request, name));
+    Box::pin(async move {
+        let (upload, body) = match opening.await {
+            Ok(opened) => opened,
+            Err(error) => return error.into_response(),
+        };
+        let tenant = Box::new(upload.tenant.clone());
+        let ingest = face.ingest.clone();
+        // A sender who hangs up drops this future; the recording is finished all the same.
+        match Outlive::new(async move { ingest.receive(*upload, body).await }).await {
+            Ok(received) => Box::pin(face.answer(received, &tenant)).await.unwrap_or_else(IntoResponse::into_response),
+            Err(error) => error.into_response(),
+        }
+    })
+}
+
+/// Everything before the body is polled.
+async fn open(face: SharedFace, request: Request, name: Option<String>) -> Result<(Box<Upload>, TimedBody)> {
     let (parts, body) = request.into_parts();
-    let upload = match Box::pin(face.describe_upload(&parts, name)).await {
-        Ok(upload) => Box::new(upload),
-        Err(error) => return error.into_response(),
-    };
-    // Limit: the head's fields lie in the connection's buffer, which is kept as long as they are.
-    drop(parts);
-    let tenant = Box::new(upload.tenant.clone());
-    let body = TimedBody::new(body, &face);
-    let ingest = face.ingest.clone();
-    // A sender who hangs up drops this future; the recording is finished all the same.
-    match Outlive::new(async move { ingest.receive(*upload, body).await }).await {
-        Ok(received) => Box::pin(face.answer(received, &tenant)).await.unwrap_or_else(IntoResponse::into_response),
-        Err(error) => error.into_response(),
-    }
+    let upload = face.describe_upload(&parts, name).await?;
+    Ok((Box::new(upload), TimedBody::new(body, &face)))
 }
 
 impl Face {

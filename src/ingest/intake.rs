@@ -21,7 +21,7 @@ use futures::{FutureExt, StreamExt};
 use super::digest::ExpectedDigests;
 use super::remains::{Earlier, Remains};
 use super::{Body, BodyBreak, Target};
-use crate::crypto::header::CHUNK_LEN;
+use crate::crypto::header::{CHUNK_LEN, SEALED_CHUNK_LEN};
 use crate::crypto::random::random;
 use crate::crypto::stream::{SealedObject, Sealer};
 use crate::model::{Error, ObjectId, Problem};
@@ -50,6 +50,8 @@ pub struct Intake {
     digests: ExpectedDigests,
     plain_len_max: u64,
     reservation: Option<Reservation>,
+    /// Whether its sender did not say how long it is: a call that goes on.
+    is_live: bool,
 }
 
 /// The bytes behind the last whole chunk, as frames in the log.
@@ -136,7 +138,18 @@ impl Intake {
         let keys = FrameKeys::new(target.row.tenant, target.row.id, target.object);
         let tail = Tail { keys, frames: Vec::new(), len: 0 };
         let spool = spool.clone();
-        Ok(Intake { target, spool, sealer, segment, tail, earlier, digests, plain_len_max, reservation: None })
+        Ok(Intake {
+            target,
+            spool,
+            sealer,
+            segment,
+            tail,
+            earlier,
+            digests,
+            plain_len_max,
+            reservation: None,
+            is_live: false,
+        })
     }
 
     pub fn target(&self) -> &Target {
@@ -158,7 +171,9 @@ impl Intake {
         self.start() + self.sealer.plain_len() - self.sealer.unsealed_len() as u64
     }
 
+    /// Room for a body whose length was told; without, it is a call that goes on.
     pub fn reserve(&mut self, reservation: Option<Reservation>) {
+        self.is_live = reservation.is_none();
         self.reservation = reservation;
     }
 
@@ -172,7 +187,10 @@ impl Intake {
             let frame = match body.next().now_or_never() {
                 Some(frame) => frame,
                 None => {
-                    if let Err(error) = self.flush(claim) {
+                    // Not for the header alone: a file would be open for each of ten thousand calls that begin.
+                    if self.sealer.sealed().len() >= SEALED_CHUNK_LEN
+                        && let Err(error) = self.flush(claim)
+                    {
                         return End::Spool(error);
                     }
                     match self.sealer.unsealed_len() {
@@ -216,6 +234,11 @@ impl Intake {
 
     /// Takes bytes that were received before and are sealed again into this segment.
     pub fn copy(&mut self, mut bytes: &[u8]) -> Result<(), SpoolError> {
+        // Limit: the first piece of a call takes no buffer of a whole chunk; ten thousand may begin at once.
+        let begins_chunk = self.is_live && self.sealer.unsealed_len() == 0 && bytes.len() <= PIECE_LEN_MAX;
+        if self.tail.len == 0 && begins_chunk && !bytes.is_empty() {
+            return self.append_frame(bytes);
+        }
         if self.tail.len > 0 {
             let room = CHUNK_LEN - self.tail.len as usize;
             if bytes.len() < room {

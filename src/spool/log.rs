@@ -15,7 +15,7 @@
 mod files;
 mod keeper;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -33,14 +33,14 @@ pub(super) use files::files_in;
 use super::SpoolError;
 use super::room::Room;
 use crate::crypto::CryptoError;
-use crate::crypto::frame::{FRAME_OVERHEAD, FrameHead, FrameKey, LogSalt};
+use crate::crypto::frame::{FRAME_OVERHEAD, FRAME_PLAIN_LEN_MAX, FrameHead, FrameKey, LogSalt};
 use crate::crypto::keys::DataKey;
 use crate::model::{ObjectId, RecordingId, TenantNumber};
 
 /// How long frames gather before they are given to the operating system: what a killed process loses.
 pub const FLUSH_EVERY: Duration = Duration::from_millis(100);
-/// Frames that are written at once without waiting longer.
-const FLUSH_LEN: usize = 1 << 20;
+/// Frames gather in blocks of this length; a full one is written without waiting longer.
+const BLOCK_LEN: usize = 256 << 10;
 // Limit: frames in memory when the disk does not keep up; whoever appends waits then.
 const BACKLOG_LEN_MAX: usize = 64 << 20;
 // Limit: a silent call keeps its log from being removed, not more than this of it.
@@ -115,8 +115,9 @@ struct LogFile {
     path: PathBuf,
     /// Bytes that are with the operating system.
     written: u64,
-    /// What follows them: on its way, then gathered.
-    in_flight: Bytes,
+    /// What follows them, in blocks of whole frames: full ones, and the one that is being filled. The keeper takes a block
+    /// away when it was written.
+    full: VecDeque<Bytes>,
     gathered: BytesMut,
     synced: u64,
     /// Frames that somebody needs.
@@ -218,14 +219,17 @@ impl Log {
         key.seal(&head, plain, &mut file.gathered);
         file.live += 1;
         file.last_append = now;
-        let gathered_len = file.gathered.len();
+        let is_full = file.gathered.len() >= BLOCK_LEN;
+        if is_full {
+            file.close_block();
+        }
         state.end = at.end();
         state.backlog_len += frame_len;
         state.dirty_since.get_or_insert(now);
         drop(state);
         shared.room.count(frame_len as u64);
         self.keep();
-        if is_first || gathered_len >= FLUSH_LEN {
+        if is_first || is_full {
             shared.work.notify_all();
         }
         Ok(at)
@@ -381,16 +385,30 @@ impl State {
 
 impl LogFile {
     fn len(&self) -> u64 {
-        self.written + (self.in_flight.len() + self.gathered.len()) as u64
+        self.written + self.full.iter().map(|block| block.len() as u64).sum::<u64>() + self.gathered.len() as u64
+    }
+
+    /// Whether there are bytes that are not with the operating system yet.
+    fn is_behind(&self) -> bool {
+        !self.full.is_empty() || !self.gathered.is_empty()
+    }
+
+    fn close_block(&mut self) {
+        // Limit: a frame more than a block, so that a block never grows, and what was full is given back whole.
+        let next = BytesMut::with_capacity(BLOCK_LEN + FRAME_OVERHEAD + FRAME_PLAIN_LEN_MAX);
+        self.full.push_back(std::mem::replace(&mut self.gathered, next).freeze());
     }
 
     /// Bytes that are not with the operating system yet.
     fn in_memory(&self, from: u64, len: usize) -> Option<&[u8]> {
-        let from = from.checked_sub(self.written)? as usize;
-        match from.checked_sub(self.in_flight.len()) {
-            Some(from) => self.gathered.get(from..from + len),
-            None => self.in_flight.get(from..from + len),
+        let mut from = from.checked_sub(self.written)? as usize;
+        for block in &self.full {
+            match from.checked_sub(block.len()) {
+                Some(behind) => from = behind,
+                None => return block.get(from..from + len),
+            }
         }
+        self.gathered.get(from..from + len)
     }
 }
 

@@ -21,13 +21,12 @@ pub struct Segment {
 
 impl Segment {
     pub(super) fn begin(spool: &Spool, name: SegmentName) -> Result<Segment, SpoolError> {
-        let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(spool.path(name));
-        let file = Some(file.map_err(failed)?);
+        let made = OpenOptions::new().append(true).create_new(true).mode(0o600).open(spool.path(name));
+        // Limit: closed again at once, since a sender may say nothing for long.
+        drop(made.map_err(failed)?);
         spool.room.count_recordings(1);
         spool.note_new_name();
-        let mut segment = Segment { name, file, place: None, len: 0, synced_len: 0, spool: spool.clone() };
-        segment.keep_open();
-        Ok(segment)
+        Ok(Segment { name, file: None, place: None, len: 0, synced_len: 0, spool: spool.clone() })
     }
 
     pub fn name(&self) -> SegmentName {

@@ -34,8 +34,8 @@ const PRAGMAS: &[(&str, &str)] = &[
     ("journal_size_limit", "67108864"),
     // Limit: 8,192 pages, 32 MiB: a page that changes often is checkpointed once for many commits.
     ("wal_autocheckpoint", "8192"),
-    // Limit: 32 MiB of pages a connection; negative means KiB.
-    ("cache_size", "-32768"),
+    // Limit: 4 MiB of pages for the writer, whose commits touch many; negative means KiB.
+    ("cache_size", "-4096"),
 ];
 
 /// More than the statements in this folder.
@@ -82,6 +82,8 @@ pub(super) fn writer(path: &Path) -> Result<Connection> {
 pub(super) fn reader(path: &Path) -> Result<Connection> {
     let db = connect(path)?;
     set(&db, "query_only", "1")?;
+    // Limit: 1 MiB of pages; what is read again comes from the operating system's cache.
+    set(&db, "cache_size", "-1024")?;
     Ok(db)
 }
 

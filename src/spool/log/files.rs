@@ -1,5 +1,6 @@
 //! The logs as files: made, found, and read back after a crash.
 
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use super::{FrameAt, LogFile, State};
 use crate::crypto::frame::{FrameHead, LOG_HEADER_LEN, LogSalt};
@@ -49,7 +50,7 @@ pub fn create(dir: &Path, number: u64) -> io::Result<LogFile> {
         file: Arc::new(file),
         path,
         written: 0,
-        in_flight: Bytes::new(),
+        full: VecDeque::new(),
         gathered: BytesMut::from(&salt.write()[..]),
         synced: 0,
         live: 0,
@@ -87,7 +88,7 @@ pub fn take_over(state: &mut State, path: &Path, frames: &mut Vec<(FrameHead, Fr
             file: Arc::new(file),
             path: path.to_owned(),
             written: len,
-            in_flight: Bytes::new(),
+            full: VecDeque::new(),
             gathered: BytesMut::new(),
             synced: len,
             live,

@@ -8,7 +8,7 @@ use std::sync::MutexGuard;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use super::{FLUSH_EVERY, FLUSH_LEN, IDLE, Shared, State, Trouble};
+use super::{FLUSH_EVERY, IDLE, LogFile, Shared, State, Trouble};
 
 /// After the disk refused.
 const RETRY_EVERY: Duration = Duration::from_millis(500);
@@ -38,8 +38,8 @@ fn wait_for_work(shared: &Shared) -> MutexGuard<'_, State> {
     let mut state = shared.lock();
     let mut gathering_since: Option<Instant> = None;
     loop {
-        let has_gathered = state.files.values().any(|file| !file.gathered.is_empty());
-        let has_many = state.files.values().any(|file| file.gathered.len() >= FLUSH_LEN);
+        let has_gathered = state.files.values().any(LogFile::is_behind);
+        let has_many = state.files.values().any(|file| !file.full.is_empty());
         if state.is_stopping || state.wanted > state.durable() || has_many {
             return state;
         }
@@ -56,34 +56,31 @@ fn wait_for_work(shared: &Shared) -> MutexGuard<'_, State> {
     }
 }
 
-/// Hands what was gathered to the operating system, without holding the lock while it does.
+/// Hands what was gathered to the operating system, block by block, without holding the lock while it does.
 fn write<'a>(shared: &'a Shared, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-    let starts: Vec<u64> =
-        state.files.iter().filter(|(_, file)| !file.gathered.is_empty()).map(|(start, _)| *start).collect();
+    let starts: Vec<u64> = state.files.iter().filter(|(_, file)| file.is_behind()).map(|(start, _)| *start).collect();
     for start in starts {
-        let file = state.files.get_mut(&start).expect("only this thread removes logs");
-        let bytes = file.gathered.split().freeze();
-        file.in_flight = bytes.clone();
-        let (handle, at) = (file.file.clone(), file.written);
-        drop(state);
-        let written = handle.write_all_at(&bytes, at);
-        state = shared.lock();
-        let file = state.files.get_mut(&start).expect("only this thread removes logs");
-        let in_flight = std::mem::take(&mut file.in_flight);
-        match written {
-            Ok(()) => {
-                file.written += in_flight.len() as u64;
-                state.backlog_len = state.backlog_len.saturating_sub(in_flight.len());
-                set_trouble(shared, &mut state, None);
-            }
-            Err(error) => {
+        let file = state.files.get_mut(&start).expect(ONLY_HERE);
+        if !file.gathered.is_empty() {
+            file.close_block();
+        }
+        while let Some(block) = state.files.get(&start).expect(ONLY_HERE).full.front().cloned() {
+            let file = state.files.get(&start).expect(ONLY_HERE);
+            let (handle, at) = (file.file.clone(), file.written);
+            drop(state);
+            let written = handle.write_all_at(&block, at);
+            state = shared.lock();
+            if let Err(error) = written {
                 // Nothing is lost: it stays in memory, in its order, and is tried again.
-                let later = std::mem::take(&mut file.gathered);
-                file.gathered = in_flight.iter().chain(&later).copied().collect::<bytes::BytesMut>();
                 tracing::warn!(%error, "the spool's log cannot be written; it is tried again");
                 set_trouble(shared, &mut state, Some(Trouble::of(&error)));
                 return state;
             }
+            let file = state.files.get_mut(&start).expect(ONLY_HERE);
+            file.full.pop_front();
+            file.written += block.len() as u64;
+            state.backlog_len = state.backlog_len.saturating_sub(block.len());
+            set_trouble(shared, &mut state, None);
         }
     }
     state
@@ -107,7 +104,7 @@ fn sync<'a>(shared: &'a Shared, mut state: MutexGuard<'a, State>) -> MutexGuard<
         tracing::error!(%error, "the spool's log was not made durable; uploads that wait for it end here");
     }
     for (start, written, _) in &dirty {
-        let file = state.files.get_mut(start).expect("only this thread removes logs");
+        let file = state.files.get_mut(start).expect(ONLY_HERE);
         file.synced = *written;
         // What a failed sync leaves in the page cache is not to be trusted, and never to be built upon.
         file.takes_frames &= synced.is_ok();
@@ -116,7 +113,7 @@ fn sync<'a>(shared: &'a Shared, mut state: MutexGuard<'a, State>) -> MutexGuard<
         let to = state.durable();
         shared.reached.send_modify(|told| told.failed.push((told.durable, to)));
     }
-    if state.files.values().any(|file| file.written > file.synced || !file.gathered.is_empty()) {
+    if state.files.values().any(|file| file.written > file.synced || file.is_behind()) {
         state.dirty_since.get_or_insert(Instant::now());
     }
     state
@@ -179,10 +176,10 @@ impl State {
     }
 }
 
-impl super::LogFile {
+impl LogFile {
     /// `None`: somebody needs it.
     fn removable_at(&self) -> Option<Instant> {
-        let is_free = self.live == 0 && self.gathered.is_empty() && self.in_flight.is_empty();
+        let is_free = self.live == 0 && !self.is_behind();
         is_free.then(|| if self.takes_frames { self.last_append + IDLE } else { self.last_append })
     }
 }
@@ -196,4 +193,5 @@ impl Trouble {
     }
 }
 
+const ONLY_HERE: &str = "only this thread removes logs";
 const UNPOISONED: &str = "no holder of the log's lock panics";
