@@ -269,7 +269,7 @@ impl Ingest {
         let row = self.alive(id, tenant.number).await?;
         let Some(resume) = row.resume else { return Err(unknown()) };
         if row.completeness == Completeness::Complete {
-            return Ok(Found::Finished(row));
+            return Ok(Found::Finished(Box::new(row)));
         }
         if resume.until <= self.clock.now() {
             return Err(Error::new(Problem::UploadExpired, "the time in which this upload could be continued is over"));
@@ -500,7 +500,7 @@ impl Ingest {
 
 enum Found {
     Open(std::sync::Arc<OpenUpload>),
-    Finished(Recording),
+    Finished(Box<Recording>),
 }
 
 enum Ready<'a> {
