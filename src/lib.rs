@@ -19,6 +19,7 @@
 //! | 3 | [`ingest`], [`playback`], [`expire`] | the three verbs, one file for each story |
 //! | 2b | [`reading`] | the only way from sealed bytes to plaintext; the verbs and `verify` go through it |
 //! | 2 | [`catalog`], [`keyring`], [`store`], [`spool`] | rows, keys, objects, and sealed bytes on their way |
+//! | 1b | [`disk`] | syncs that are shared by whoever waits for one |
 //! | 1 | [`crypto`], [`media`] | keys into keys, bytes into sealed bytes; what a recording's bytes are; no clock, disk, network, async or log |
 //! | 0 | [`model`] | the words of the field as checked types |
 //!
@@ -33,7 +34,7 @@
 //!    `receiving` ([`catalog::Catalog::begin`]). A known name goes through `ingest/again.rs`: compared, or continued.
 //! 3. `ingest/intake.rs` is the straight line from body to disk: [`crypto::stream::Sealer`] seals chunk by chunk,
 //!    [`spool::Segment`] appends. A sender who hangs up ends the body, not the upload.
-//! 4. The end of the body closes the segment (fsync); it is an object now, byte for byte. [`store::Store::put`] takes it. A store
+//! 4. The end of the body closes the segment ([`disk::Disk::sync`]); it is an object now, byte for byte. [`store::Store::put`] takes it. A store
 //!    that is down is not the sender's concern: the recording stays `spooled`, and the answer is 202.
 //! 5. [`catalog::Catalog::finish`] is written last: lengths, digest, and the wraps again, bound to them. Then 201.
 //!
@@ -82,6 +83,7 @@ pub mod cli;
 )]
 pub mod config;
 pub mod crypto;
+pub mod disk;
 pub mod expire;
 pub mod http;
 pub mod ingest;
