@@ -68,6 +68,9 @@ impl Room {
 
     /// [`Room::has_for_admitted`] for pieces so small that the disk is asked for many at once ([`Room::look`]).
     pub fn has_for_frame(&self, more: u64) -> bool {
+        if self.is_tight.load(Relaxed) {
+            self.look();
+        }
         !self.is_tight.load(Relaxed) && self.used().saturating_add(more) <= self.limits.bytes_max
     }
 
