@@ -31,13 +31,20 @@
 //! 2. [`ingest::Ingest::receive`] tells a new name from a known one. For a new one, `ingest/begin.rs` draws a data key, wraps
 //!    it for each class under a path that ends with its term ([`keyring::Keyring::wrap`]), and commits the row as
 //!    `receiving` ([`catalog::Catalog::begin`]). A known name goes through `ingest/again.rs`: compared, or continued.
-//! 3. `ingest/intake.rs` is the straight line from body to disk: [`crypto::stream::Sealer`] seals chunk by chunk,
-//!    [`spool::Segment`] appends. A sender who hangs up ends the body, not the upload.
-//! 4. The end of the body closes the segment (fsync); it is an object now, byte for byte. [`store::Store::put`] takes it. A store
-//!    that is down is not the sender's concern: the recording stays `spooled`, and the answer is 202.
+//! 3. `ingest/intake.rs` is the straight line from body to disk. A file: [`crypto::stream::Sealer`] seals chunk by chunk,
+//!    [`spool::Segment`] appends. A call that goes on: each piece is sealed as a frame ([`crypto::frame`]) into the log that all
+//!    calls share ([`spool::log`]), and a chunk's worth of frames becomes a chunk. A sender who hangs up ends the body, not the
+//!    upload.
+//! 4. The end of the body closes the segment (synced); it is an object now, byte for byte. `ingest/describe.rs` looks what its
+//!    bytes tell ([`media`]). `ingest/handover.rs` gives it to [`store::Store::put`]. A store that is down or slow is not the
+//!    sender's concern: the recording stays `spooled`, and the answer is 202.
 //! 5. [`catalog::Catalog::finish`] is written last: lengths, digest, and the wraps again, bound to them. Then 201.
 //!
-//! After a crash [`ingest::Ingest::recover`] finishes, sends on, or removes what is in the spool.
+//! An upload in pieces ([`http::resumable`], [`ingest::resumable`]) keeps its sealer and its segment between two pieces, and
+//! takes steps 4 and 5 with the last.
+//!
+//! After a crash [`ingest::Ingest::take_over`] knows what is left in the spool. `ingest/remains.rs` says how far it is sound,
+//! [`ingest::Ingest::recover`] makes a partial recording of it, and a resumable upload goes on behind it.
 //!
 //! # The walk of a playback
 //!
@@ -47,7 +54,10 @@
 //!    it; a row that was edited does not open. [`reading::Reader::open`] checks the object's header and length.
 //! 3. [`http::range`] decides which bytes are asked for. [`playback::Playback::stream`] fetches whole chunks in windows of 256 KiB,
 //!    [`reading::Opened::window`] authenticates each at its place, and the pieces go out. Every piece is looked at once more: past
-//!    `expires_at` the stream is cut.
+//!    `expires_at` the stream is cut. The sizes that a streamed WAV could not know are put right on the way ([`media::wav`]).
+//!
+//! A call that goes on plays by its whole chunks: [`reading::live`] knows how far they reach, [`reading::arriving`] reads them,
+//! and [`playback::Playback::follow`] goes on until the call ends.
 //!
 //! # The walk of an expiry
 //!
@@ -61,7 +71,7 @@
 //!
 //! | promise | kept in | proved by |
 //! |---|---|---|
-//! | 1 an acknowledged recording is durable and playable; one that was cut off is kept as far as it came | [`ingest`], [`spool`], [`catalog::sqlite`] | `hundreds_of_uploads_killed_at_random_moments_lose_nothing_that_was_acknowledged`, `a_paced_upload_killed_after_some_chunks_keeps_all_but_the_one_being_filled`, `recovery_killed_at_any_step_loses_no_byte_that_the_spool_held`, `an_outage_leaves_uploads_durable_in_the_spool_until_the_store_is_back` |
+//! | 1 an acknowledged recording is durable and playable; one that was cut off is kept as far as it came | [`ingest`], [`spool`], [`catalog::sqlite`] | `hundreds_of_uploads_killed_at_random_moments_lose_nothing_that_was_acknowledged`, `a_paced_upload_killed_after_some_chunks_keeps_all_but_the_one_being_filled`, `a_call_whose_server_is_killed_loses_at_most_a_second`, `recovery_killed_at_any_step_loses_no_byte_that_the_spool_held`, `an_offset_that_was_acknowledged_survives_the_death_of_the_server`, `a_store_that_is_down_in_every_way_under_load_loses_nothing_and_delays_nobody`, `an_outage_leaves_uploads_durable_in_the_spool_until_the_store_is_back` |
 //! | 2 no plaintext, number or name on a disk, in a log, metric, object name or error | [`crypto::stream`], [`crypto::blob`], [`model::call`], [`http::problem`] | `canaries_reach_no_file_no_log_no_metric_and_no_error_text`, `plaintext_that_is_moved_leaves_no_copy_behind` |
 //! | 3 refused from `expires_at` on; at most 1 h 15 min and one period later no key is left, whatever is restored | [`reading::life`], [`expire`], [`keyring`] | `the_second_of_the_end_is_refused_and_the_second_before_plays`, `a_response_that_runs_across_the_end_is_cut_and_never_completes`, `a_restored_backup_opens_nothing_that_ended_and_everything_that_lives`, `a_run_killed_at_any_step_is_completed_by_the_next` |
 //! | 4 an erasure is final against every catalog backup after the next run | [`catalog::Ending`], [`crypto::tree`] | `an_erasure_is_final_against_a_catalog_restored_from_before_it`, `a_deletion_is_undone_by_a_restored_catalog_until_the_term_ends` |

@@ -99,9 +99,11 @@ impl Ingest {
                         "the object store did not take a recording; it stays in the spool and is sent again");
                 }
                 Ok(Err(panic)) => return Err(not_stored(StoreError::Unavailable(panic.into()))),
-                // It goes on, and the next round finds out what became of it.
+                // It goes on, and the next round finds out what became of it; until then nobody else waits for it.
                 Err(_) => {
-                    tracing::warn!(recording.id = %name.recording, "the object store is slow; the recording stays in the spool")
+                    self.handover.0.is_down.store(true, Relaxed);
+                    tracing::warn!(recording.id = %name.recording,
+                        "the object store is slow; the recording stays in the spool");
                 }
             }
         }

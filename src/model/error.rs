@@ -116,7 +116,7 @@ problems! {
     Unavailable = "unavailable", Unavailable, 503, "A part that is needed does not answer",
         "Try again after Retry-After. Nothing that was acknowledged is lost.";
     SpoolFull = "spool-full", Busy, 507, "There is no room to receive",
-        "The spool or its disk is full. Nothing that was acknowledged is lost: make room in spool_dir, or raise spool.bytes_max.";
+        "The spool or its disk is full. Nothing that was acknowledged is lost: make room in spool_dir, or raise spool.bytes_max or spool.count_max.";
 }
 
 /// An error with its causes, each once, for the log and for whoever runs a command.

@@ -138,9 +138,10 @@ impl Spool {
         self.room.limits
     }
 
-    /// Whether `more` bytes fit besides what is promised to others: asked before work is begun, and again with every write.
-    pub fn has_room(&self, more: u64) -> Result<(), SpoolError> {
-        self.room.has(more)
+    /// Whether one more recording of so many bytes fits besides what is promised to others: asked before work is begun.
+    pub fn has_room(&self, len: u64) -> Result<(), SpoolError> {
+        self.room.has_recording()?;
+        self.room.has(len)
     }
 
     /// Keeps room for an upload whose length was told, so that it is refused at its beginning or not at all.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use tokio::sync::Semaphore;
 
@@ -20,6 +20,8 @@ pub(super) struct Room {
     /// Bytes that uploads were promised and have not sent.
     promised: AtomicU64,
     recordings: AtomicU64,
+    /// The disk had no room when it was looked at last.
+    is_tight: AtomicBool,
     /// For segments that keep their files open between two appends.
     pub open_files: Arc<Semaphore>,
     /// For syncs that are under way.
@@ -40,6 +42,7 @@ impl Room {
             used: AtomicU64::new(0),
             promised: AtomicU64::new(0),
             recordings: AtomicU64::new(0),
+            is_tight: AtomicBool::new(false),
             open_files: Arc::new(Semaphore::new(OPEN_FILES_MAX)),
             syncs: Semaphore::new(SYNCS_MAX),
         }
@@ -63,9 +66,17 @@ impl Room {
         self.has_besides(more, 0)
     }
 
-    /// [`Room::has_for_admitted`] by the limit alone, for pieces so small that the disk is asked for many at once.
-    pub fn is_below_limit(&self, more: u64) -> bool {
-        self.used().saturating_add(more) <= self.limits.bytes_max
+    /// [`Room::has_for_admitted`] for pieces so small that the disk is asked for many at once ([`Room::look`]).
+    pub fn has_for_frame(&self, more: u64) -> bool {
+        if self.is_tight.load(Relaxed) {
+            self.look();
+        }
+        !self.is_tight.load(Relaxed) && self.used().saturating_add(more) <= self.limits.bytes_max
+    }
+
+    /// Looks whether the disk has room for frames.
+    pub fn look(&self) {
+        self.is_tight.store(self.has_for_admitted(0).is_err(), Relaxed);
     }
 
     fn has_besides(&self, more: u64, promised: u64) -> Result<(), SpoolError> {

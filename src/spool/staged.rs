@@ -39,7 +39,7 @@ impl Staged {
         tenant: TenantNumber,
         recording: RecordingId,
     ) -> Result<Staged, SpoolError> {
-        spool.has_room(FRAME_PLAIN_LEN_MAX as u64)?;
+        spool.room.has(FRAME_PLAIN_LEN_MAX as u64)?;
         let path = spool.dir.join(format!("{PREFIX}{}", ObjectId(random())));
         let file = OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(&path);
         let key = FrameKey::derive(data_key, &LogSalt(random()), tenant, recording);

@@ -42,6 +42,50 @@ fn one_upload_more_than_the_limit_is_told_to_come_back() {
 }
 
 #[test]
+fn one_open_upload_more_than_the_limit_is_told_to_come_back() {
+    let vault = Vault::new();
+    let server = vault.serve_with(&["--upload-open-max", "1"], None);
+    let tus = |method: &str, target: &str| server.ask(method, target).header("Tus-Resumable", "1.0.0");
+    let begin = || tus("POST", "/v1/uploads").header("Upload-Length", "5").body(b"").send();
+    let first = begin();
+    assert_eq!(first.status, 201, "{first}");
+
+    let refused = begin();
+
+    let problem = refused.problem(503, "busy");
+    assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("upload.open_max")), "{problem}");
+    assert!(refused.header("retry-after").parse::<u32>().is_ok(), "{refused}");
+    server.put("plain", b"audio").send().id(201);
+    assert_eq!(tus("DELETE", first.header("location")).send().status, 204);
+    assert_eq!(begin().status, 201);
+}
+
+#[test]
+fn a_spool_with_as_many_recordings_as_it_may_hold_takes_none_in_any_framing() {
+    let vault = Vault::new();
+    let server = vault.serve_with(&["--spool-count-max", "2"], None);
+    let mut running = [0, 1].map(|number| {
+        let mut wire = server.connect();
+        wire.send(server.put(&format!("call-{number}"), b"").chunked(b"", 1).head()).expect("a head");
+        wire.send(as_chunk(b"audio")).expect("bytes");
+        wire
+    });
+    wait_until("both are under way", || server.list("state=receiving").len() == 2);
+
+    let tus = server.ask("POST", "/v1/uploads").header("Tus-Resumable", "1.0.0").header("Upload-Length", "5");
+    for ask in [server.put("sized", b"audio"), server.put("chunked", b"").chunked(b"audio", 5), tus.body(b"")] {
+        ask.send().problem(507, "spool-full");
+    }
+    assert_eq!(server.see("/readyz").status, 503);
+    running.iter_mut().for_each(|wire| wire.send("0\r\n\r\n").expect("an end"));
+    for wire in running {
+        wire.answer().expect("an answer").id(201);
+    }
+    server.put("sized", b"audio").send().id(201);
+    assert_eq!(server.see("/readyz").status, 200);
+}
+
+#[test]
 fn a_spool_without_room_refuses_before_the_body_and_keeps_what_came_in_chunks() {
     let vault = Vault::new();
     let server = vault.serve_with(&["--spool-bytes-max", "200000"], None);

@@ -171,6 +171,59 @@ async fn a_large_object_goes_in_parts_and_one_that_fails_is_aborted() {
     assert_eq!(client.fetch(&server.audio(&id_of(&answer))).await, (200, bytes));
 }
 
+/// Refusing, failing, hanging and slow, one after the other, while calls end all the time and the server is killed once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_down_in_every_way_under_load_loses_nothing_and_delays_nobody() {
+    let mut store = Bucket::start().await;
+    let vault = store.vault(SECRET_KEY);
+    let client = Arc::new(Client::new(&vault.token));
+    let patience = ["--store-patience", "1s"];
+    let mut server = vault.serve_with(&patience, None);
+    let mut sent = Vec::new();
+    for (turn, outage) in ["none", "refuses", "fails", "hangs", "killed", "slow", "none"].into_iter().enumerate() {
+        match outage {
+            "refuses" => store.stop().await,
+            "fails" => {
+                store.restart().await;
+                store.fail("PUT ", usize::MAX);
+            }
+            "hangs" => {
+                store.fail("PUT ", 0);
+                store.delay(Duration::from_secs(3_600));
+            }
+            "killed" => {
+                server.kill();
+                server = vault.serve_with(&patience, None);
+            }
+            "slow" => store.delay(Duration::from_millis(1_500)),
+            _ => store.delay(Duration::ZERO),
+        }
+        let uploads = (0..20).map(|number| {
+            let (client, name) = (client.clone(), format!("{outage}-{turn}-{number}"));
+            let (url, bytes) = (format!("{}/{name}", server.recordings()), noise((turn * 100 + number) as u64, 40_000));
+            async move {
+                let started = Instant::now();
+                let answer = client.request("PUT", &url).body(bytes.clone()).send().await.expect("an answer");
+                assert!(started.elapsed() < ANSWER_MAX, "{name} was answered after {:?}", started.elapsed());
+                assert!(matches!(answer.status().as_u16(), 201 | 202), "{name}: {}", answer.status());
+                (id_of(&json(answer).await), bytes)
+            }
+        });
+        sent.extend(futures::future::join_all(uploads).await);
+        // What was acknowledged plays, wherever it is.
+        let (id, bytes) = &sent[sent.len() - 1];
+        assert_eq!(client.fetch(&server.audio(id)).await, (200, bytes.clone()), "during {outage}");
+    }
+
+    arrives(&vault, &store, sent.len()).await;
+
+    assert_eq!(server.list("state=spooled&limit=1000").len(), 0);
+    for (id, bytes) in &sent {
+        assert!(client.fetch(&server.audio(id)).await == (200, bytes.clone()), "{id} came back changed");
+    }
+    assert_eq!(vault.ok(&["verify"])["faults"].as_array().map(Vec::len), Some(0));
+}
+
 #[test]
 fn metrics_and_status_tell_of_an_outage_and_of_its_end() {
     let vault = Vault::new();
@@ -296,6 +349,8 @@ struct Bucket {
 struct Faults {
     /// Requests whose line contains this text fail, this many times.
     failing: Vec<(String, usize)>,
+    /// Every answer takes this long.
+    delay: Duration,
     requests: Vec<String>,
 }
 
@@ -343,6 +398,10 @@ impl Bucket {
         failing.push((what.to_owned(), times));
     }
 
+    fn delay(&self, delay: Duration) {
+        self.state.lock().expect("no holder panics").delay = delay;
+    }
+
     fn requests(&self) -> Vec<String> {
         self.state.lock().expect("no holder panics").requests.clone()
     }
@@ -372,6 +431,8 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<s3s::Body>, s3s::HttpError> {
     let line = format!("{} {}", request.method(), request.uri());
+    let delay = state.lock().expect("no holder panics").delay;
+    tokio::time::sleep(delay).await;
     let fails = {
         let mut state = state.lock().expect("no holder panics");
         state.requests.push(line.clone());

@@ -19,6 +19,7 @@ pub fn keep(shared: &Shared) {
         let mut state = wait_for_work(shared);
         let is_stopping = state.is_stopping;
         state = write(shared, state);
+        shared.room.look();
         if state.is_due(shared.sync_every) || is_stopping {
             state = sync(shared, state);
         }
