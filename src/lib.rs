@@ -19,6 +19,7 @@
 //! | 3 | [`ingest`], [`playback`], [`expire`] | the three verbs, one file for each story |
 //! | 2b | [`reading`] | the only way from sealed bytes to plaintext; the verbs and `verify` go through it |
 //! | 2 | [`catalog`], [`keyring`], [`store`], [`spool`] | rows, keys, objects, and sealed bytes on their way |
+//! | 1b | [`disk`] | syncs that are shared by whoever waits for one |
 //! | 1 | [`crypto`], [`media`] | keys into keys, bytes into sealed bytes; what a recording's bytes are; no clock, disk, network, async or log |
 //! | 0 | [`model`] | the words of the field as checked types |
 //!
@@ -35,8 +36,8 @@
 //!    [`spool::Segment`] appends. A call that goes on: each piece is sealed as a frame ([`crypto::frame`]) into the log that all
 //!    calls share ([`spool::log`]), and a chunk's worth of frames becomes a chunk. A sender who hangs up ends the body, not the
 //!    upload.
-//! 4. The end of the body closes the segment (synced); it is an object now, byte for byte. `ingest/describe.rs` looks what its
-//!    bytes tell ([`media`]). `ingest/handover.rs` gives it to [`store::Store::put`]. A store that is down or slow is not the
+//! 4. The end of the body closes the segment, synced together with others that end ([`disk`]); it is an object now, byte for
+//!    byte. `ingest/describe.rs` looks what its bytes tell ([`media`]). `ingest/handover.rs` gives it to [`store::Store::put`]. A store that is down or slow is not the
 //!    sender's concern: the recording stays `spooled`, and the answer is 202.
 //! 5. [`catalog::Catalog::finish`] is written last: lengths, digest, and the wraps again, bound to them. Then 201.
 //!
@@ -79,6 +80,9 @@
 //! | 6 a wrong clock destroys nothing outside the guards without a typed confirmation | [`expire::Expire::run`], step 3 | `a_clock_behind_the_floor_is_refused_and_nothing_is_destroyed`, `one_clock_destroys_48_hours_at_most_unless_a_person_confirms_more`, `clocks_that_differ_by_more_than_five_minutes_stop_the_run`, `a_row_younger_than_thirty_days_stops_the_run_before_anything_is_destroyed` |
 //! | 7 tenants are separated by keys | [`crypto::keys`], the tenant tree of [`crypto::ring`] | `an_offboarded_tenant_is_dead_after_the_next_run_and_others_are_untouched`, `an_object_opens_for_its_own_tenant_recording_and_data_key_only` |
 //!
+//! Debug builds write down which key sealed under which nonce, where a test asks for it, and no pair comes twice over all that
+//! tests do to a vault (`no_pair_comes_twice_over_kills_cuts_retries_and_a_full_disk`); a release build has no such journal.
+//!
 //! The stored bytes are specified by `vectors/README.md` and the files beside it, and held to them by `src/crypto/vectors.rs`.
 
 #![forbid(unsafe_code)]
@@ -92,6 +96,7 @@ pub mod cli;
 )]
 pub mod config;
 pub mod crypto;
+pub mod disk;
 pub mod expire;
 pub mod http;
 pub mod ingest;

@@ -111,9 +111,7 @@ async fn recover_spool(vault: Arc<Vault>) {
         if let Err(error) = vault.ingest.recover(Duration::MAX).await {
             tracing::error!(error = &error as &dyn std::error::Error, "what is left in the spool cannot be recovered");
         }
-        if let Err(error) = vault.ingest.tend_uploads().await {
-            tracing::error!(error = &error as &dyn std::error::Error, "open uploads cannot be tended");
-        }
+        vault.ingest.tend_uploads().await;
     }
 }
 

@@ -90,6 +90,8 @@ type Outcome = Result<(), Failure>;
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     keep_out_of_core_dumps();
+    #[cfg(debug_assertions)]
+    telemetry::journal::begin();
     // What the tour prints is for a person to read in peace.
     telemetry::init(if matches!(cli.command, Command::Quickstart) { "warn" } else { "info" });
     let output = Output { is_json: cli.common.json };

@@ -103,7 +103,8 @@ impl FrameHead {
 /// Seals and opens one recording's frames in one log.
 pub struct FrameKey {
     pub(super) aead: LessSafeKey,
-    /// Tells this key from every other; says nothing of it.
+    /// Tells this key from every other in the journal; says nothing of it.
+    #[cfg(debug_assertions)]
     pub(super) name: [u8; 16],
 }
 
@@ -123,6 +124,7 @@ impl FrameKey {
         log.extend_from_slice(&head.write());
         log.extend_from_slice(plain);
         let (bound, text) = log[start..].split_at_mut(FRAME_HEAD_LEN);
+        #[cfg(debug_assertions)]
         super::journal::note(self, head.sequence);
         let tag = self.aead.seal_in_place_separate_tag(nonce(head.sequence), Aad::from(&bound[BOUND_FROM..]), text);
         log.extend_from_slice(tag.expect("a frame is far below the cipher's 256 GiB").as_ref());

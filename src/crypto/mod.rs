@@ -13,7 +13,7 @@
 //! | [`wrap`] | a data key sealed under a key of its term |
 //! | [`header`], [`stream`] | the object: its header and geometry; sealing and opening chunk by chunk |
 //! | [`frame`] | the bytes that have not filled a chunk yet, sealed piece by piece |
-//! | [`journal`] | debug builds only: which key sealed under which nonce |
+//! | `journal` | debug builds only: which key sealed under which nonce |
 //! | [`blob`] | call data and labels, sealed |
 //! | [`token`] | bearer tokens |
 //! | [`receipt`] | Merkle root, signature |
@@ -21,6 +21,7 @@
 pub mod blob;
 pub mod frame;
 pub mod header;
+#[cfg(debug_assertions)]
 pub mod journal;
 pub mod keys;
 pub mod labels;

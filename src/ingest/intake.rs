@@ -218,11 +218,22 @@ impl Intake {
             if let Err(error) = taken {
                 return End::Spool(error);
             }
-            if !self.tail.frames.is_empty() && self.spool.log().is_behind() {
-                // The disk is slower than the calls; waiting here slows the senders down.
-                let _ = self.spool.log().settled().await;
+            if let Err(error) = self.keep_pace().await {
+                return End::Spool(error);
             }
         }
+    }
+
+    /// Waits for a disk that is slower than the calls, and lets go of old logs.
+    async fn keep_pace(&mut self) -> Result<(), SpoolError> {
+        if self.tail.frames.is_empty() {
+            return Ok(());
+        }
+        if self.spool.log().is_behind() {
+            // The senders are slowed down by it; what they sent is in memory, and goes on to be tried.
+            let _ = self.spool.log().settled().await;
+        }
+        self.refresh().await
     }
 
     /// Takes bytes that count as the sender's.

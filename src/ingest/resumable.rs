@@ -27,6 +27,7 @@ use super::intake::{End, Intake, check};
 use super::remains::Remains;
 use super::{Body, BodyBreak, Ingest, Upload, broken, empty_body, not_committed, not_read, not_spooled};
 use crate::catalog::{Recording, Resume, Tenant};
+use crate::model::error::chain;
 use crate::model::{Completeness, Error, Problem, RecordingId, Result, State as Life, Timestamp};
 use crate::reading::life;
 use crate::spool::Staged;
@@ -233,19 +234,24 @@ impl Ingest {
     }
 
     /// Closes uploads whose window is over, and keeps those that wait from holding old logs.
-    pub async fn tend_uploads(&self) -> Result<()> {
+    pub async fn tend_uploads(&self) {
         let now = self.clock.now();
         for (id, open) in self.open.all() {
             let Some(mut state) = open.try_lock() else { continue };
-            match &mut *state {
-                State::Open(opened) if opened.resume.until <= now => self.close(id, &mut state).await?,
-                State::Open(Opened { way: Way::Open(intake), .. }) => intake.refresh().await.map_err(not_spooled)?,
+            let tended = match &mut *state {
+                State::Open(opened) if opened.resume.until <= now => self.close(id, &mut state).await,
+                State::Open(Opened { way: Way::Open(intake), .. }) => intake.refresh().await.map_err(not_spooled),
                 // Somebody asked for it and could not open it.
-                State::Unopened => self.open.remove(id),
-                State::Open(_) | State::Over => {}
+                State::Unopened => {
+                    self.open.remove(id);
+                    Ok(())
+                }
+                State::Open(_) | State::Over => Ok(()),
+            };
+            if let Err(error) = tended {
+                tracing::warn!(recording.id = %id, error = chain(&error), "an open upload could not be tended");
             }
         }
-        Ok(())
     }
 
     /// Gives everything that uploads have in memory to the log, before the process ends.

@@ -43,10 +43,10 @@ pub const FLUSH_EVERY: Duration = Duration::from_millis(100);
 const BLOCK_LEN: usize = 256 << 10;
 // Limit: frames in memory when the disk does not keep up; whoever appends waits then.
 const BACKLOG_LEN_MAX: usize = 64 << 20;
-// Limit: a silent call keeps its log from being removed, not more than this of it.
-const LOG_LEN_MAX: u64 = 64 << 20;
-/// Calls that hold frames in a log that is this many behind append them anew.
-const STALE_AFTER: u64 = 2;
+// Limit: what one frame that is needed keeps from being removed; a second of 8,000 calls.
+const LOG_LEN_MAX: u64 = if cfg!(test) { 1 << 20 } else { 64 << 20 };
+/// Calls that hold frames in a log that is this many behind append them anew: a gigabyte of old logs at most.
+const STALE_AFTER: u64 = 16;
 /// A log with no frame in use is removed when nothing has come for this long.
 const IDLE: Duration = Duration::from_millis(250);
 
@@ -84,6 +84,8 @@ pub struct FrameKeys {
 
 struct Shared {
     dir: PathBuf,
+    /// For syncs before a log is removed; `None` after one that failed.
+    root: Mutex<Option<File>>,
     sync_every: Duration,
     room: Arc<Room>,
     has_new_names: Arc<AtomicBool>,
@@ -170,9 +172,10 @@ impl FrameKeys {
 }
 
 impl Log {
-    pub(super) fn new(dir: &Path, room: Arc<Room>, has_new_names: Arc<AtomicBool>) -> Log {
+    pub(super) fn new(dir: &Path, room: Arc<Room>, has_new_names: Arc<AtomicBool>) -> io::Result<Log> {
         let shared = Shared {
             dir: dir.to_owned(),
+            root: Mutex::new(Some(File::open(dir)?)),
             sync_every: room.limits.sync_every,
             room,
             has_new_names,
@@ -181,7 +184,7 @@ impl Log {
             reached: watch::Sender::new(Reached::default()),
         };
         let running = Running { shared: Arc::new(shared), is_kept: AtomicBool::new(false), keeper: Mutex::default() };
-        Log(Arc::new(running))
+        Ok(Log(Arc::new(running)))
     }
 
     /// Seals a piece of a recording and appends it. It is in memory when this returns, with the operating system
@@ -199,7 +202,7 @@ impl Log {
             return Err(trouble.into());
         }
         let frame_len = FRAME_OVERHEAD + plain.len();
-        if !shared.room.is_below_limit(frame_len as u64) {
+        if !shared.room.has_for_frame(frame_len as u64) {
             return Err(SpoolError::Full);
         }
         let now = Instant::now();

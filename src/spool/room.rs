@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use tokio::sync::Semaphore;
 
@@ -10,8 +10,6 @@ use super::{SpoolError, SpoolLimits};
 
 // Limit: uploads that come fast; those beyond open their files for each batch, which costs a tenth of their time.
 const OPEN_FILES_MAX: usize = 32;
-// Limit: as many as one disk can make use of; ten thousand calls that end at once would need more descriptors than there are.
-const SYNCS_MAX: usize = 64;
 
 pub(super) struct Room {
     dir: PathBuf,
@@ -20,10 +18,10 @@ pub(super) struct Room {
     /// Bytes that uploads were promised and have not sent.
     promised: AtomicU64,
     recordings: AtomicU64,
+    /// The disk had no room when it was looked at last.
+    is_tight: AtomicBool,
     /// For segments that keep their files open between two appends.
     pub open_files: Arc<Semaphore>,
-    /// For syncs that are under way.
-    pub syncs: Semaphore,
 }
 
 /// Room for an upload whose length was told. What is left of it is given back when it is dropped.
@@ -40,8 +38,8 @@ impl Room {
             used: AtomicU64::new(0),
             promised: AtomicU64::new(0),
             recordings: AtomicU64::new(0),
+            is_tight: AtomicBool::new(false),
             open_files: Arc::new(Semaphore::new(OPEN_FILES_MAX)),
-            syncs: Semaphore::new(SYNCS_MAX),
         }
     }
 
@@ -63,9 +61,17 @@ impl Room {
         self.has_besides(more, 0)
     }
 
-    /// [`Room::has_for_admitted`] by the limit alone, for pieces so small that the disk is asked for many at once.
-    pub fn is_below_limit(&self, more: u64) -> bool {
-        self.used().saturating_add(more) <= self.limits.bytes_max
+    /// [`Room::has_for_admitted`] for pieces so small that the disk is asked for many at once ([`Room::look`]).
+    pub fn has_for_frame(&self, more: u64) -> bool {
+        if self.is_tight.load(Relaxed) {
+            self.look();
+        }
+        !self.is_tight.load(Relaxed) && self.used().saturating_add(more) <= self.limits.bytes_max
+    }
+
+    /// Looks whether the disk has room for frames.
+    pub fn look(&self) {
+        self.is_tight.store(self.has_for_admitted(0).is_err(), Relaxed);
     }
 
     fn has_besides(&self, more: u64, promised: u64) -> Result<(), SpoolError> {

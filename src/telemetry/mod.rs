@@ -3,6 +3,9 @@
 //! # Secrecy
 //! No number, name, token, key or query string is ever a field. Requests are not logged as such: the audit is for that.
 
+#[cfg(debug_assertions)]
+pub mod journal;
+
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;

@@ -13,6 +13,7 @@ mod hostile;
 mod ingest;
 mod listing;
 mod live;
+mod nonces;
 mod playback;
 mod refusals;
 mod resumable;

@@ -11,9 +11,10 @@ use std::path::Path;
 use source::{Source, is_word};
 
 /// The layers of `src/`, from the bottom. A module sees those below it, and itself.
-const LAYERS: [&[&str]; 8] = [
+const LAYERS: [&[&str]; 9] = [
     &["model"],
     &["crypto", "media"],
+    &["disk"],
     &["catalog", "keyring", "store", "spool"],
     &["reading"],
     &["ingest", "playback", "expire"],
@@ -248,6 +249,46 @@ fn the_wall_clock_and_randomness_have_one_home_each() {
         "#[allow(clippy::disallowed_methods)]",
     ] {
         assert_eq!(hidden_inputs(&[Source::new("src/expire/mod.rs", bad)]).len(), 1, "{bad}");
+    }
+}
+
+/// The journal of sealings, and the variable that asks for it.
+const JOURNALS: [&str; 2] = ["src/crypto/journal.rs", "src/telemetry/journal.rs"];
+
+/// Whatever names the journal without being left out of release builds.
+fn released_journals(sources: &[Source]) -> Violations {
+    let mut violations = Violations::new();
+    let others = |source: &&Source| source.path.starts_with("src/") && !JOURNALS.contains(&source.path.as_str());
+    for source in sources.iter().filter(others) {
+        if source.text.contains(crate::support::journal::VARIABLE) {
+            violations.push(format!("{}: names the journal's variable", source.path));
+        }
+        let code: Vec<_> = source.code.lines().collect();
+        for (line, _) in source.words().filter(|(_, word)| *word == "journal") {
+            let before = code[..line - 1].last().map_or("", |line| line.trim());
+            if before != "#[cfg(debug_assertions)]" {
+                violations.push(format!("{}:{line}: the journal in a release build", source.path));
+            }
+        }
+    }
+    violations
+}
+
+#[test]
+fn the_journal_of_sealings_is_left_out_of_release_builds() {
+    let sources = tree();
+    assert_none(released_journals(&sources));
+    for path in JOURNALS {
+        assert!(sources.iter().any(|source| source.path == path), "{path} is there");
+    }
+
+    for bad in [
+        "pub mod journal;",
+        "fn f() {\n    #[cfg(debug_assertions)]\n    g();\n    super::journal::note();\n}",
+        "#[cfg(not(debug_assertions))]\nmod journal;",
+        "fn f() { env(\"CALLVAULT_SEAL_JOURNAL\") }",
+    ] {
+        assert_eq!(released_journals(&[Source::new("src/app/mod.rs", bad)]).len(), 1, "{bad}");
     }
 }
 

@@ -71,6 +71,7 @@ impl Vault {
     }
 
     pub async fn try_held(&self, at: Timestamp) -> Result<HeldVault, app::AppError> {
+        super::journal::watch_this_process();
         let clock = HeldClock::at(at);
         let app = Arc::new(app::Vault::open_at(self.config(), clock.as_clock()).await?);
         Ok(HeldVault { app, clock })

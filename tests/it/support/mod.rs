@@ -1,6 +1,7 @@
 //! The program as its users have it: the built binary, its commands, its HTTP port, a directory of its own.
 
 pub mod held;
+pub mod journal;
 pub mod slow;
 pub mod wire;
 
@@ -13,7 +14,8 @@ use callvault::config::{Config, RawSettings};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A vault in a temporary directory, with a tenant `acme` that records, and a token that may do everything.
+/// A vault in a temporary directory, with a tenant `acme` that records, and a token that may do everything. When it is
+/// dropped, the journals of all its processes are held to the rule that no key seals twice under one nonce.
 pub struct Vault {
     pub dir: TempDir,
     pub token: String,
@@ -52,6 +54,7 @@ impl Vault {
 
     fn made(dir: TempDir, env: Vec<(String, String)>) -> Vault {
         let mut vault = Vault { dir, token: String::new(), env };
+        std::fs::create_dir(vault.journal()).expect("it is new");
         vault.ok(&["init"]);
         let terms = ["--customer-term", "30d", "--training-term", "30d"];
         vault.ok(&[&["tenant", "create", "acme", "--name", "Acme", "--recording", "on"][..], &terms].concat());
@@ -63,7 +66,7 @@ impl Vault {
         self.dir.path().join("data")
     }
 
-    /// Another vault with the same bytes, in a directory of its own.
+    /// Another vault with the same bytes and the same journals so far, in a directory of its own.
     pub fn copied(&self) -> Vault {
         let dir = tempfile::tempdir().expect("a temporary directory");
         for entry in std::fs::read_dir(self.dir.path()).expect("the vault's directory").flatten() {
@@ -77,6 +80,19 @@ impl Vault {
     /// A path below the vault's directory, beside its data.
     pub fn beside(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// Where its processes write what they seal.
+    fn journal(&self) -> PathBuf {
+        self.beside("journal")
+    }
+
+    /// How many chunks and frames its processes have sealed.
+    ///
+    /// # Panics
+    /// If two of them were sealed under one key and nonce.
+    pub fn sealings(&self) -> usize {
+        journal::check(&self.journal()).unwrap_or_else(|twice| panic!("{twice}"))
     }
 
     /// This vault's settings for use inside this process.
@@ -109,7 +125,7 @@ impl Vault {
             command.env("LD_PRELOAD", faketime_library()).env("FAKETIME", at).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         }
         command.args(args).arg("--json").arg("--data-dir").arg(self.path());
-        command.envs(self.env.iter().cloned());
+        command.env(journal::VARIABLE, self.journal()).envs(self.env.iter().cloned());
         command
     }
 
@@ -173,6 +189,15 @@ impl Vault {
             .unwrap_or_else(|_| panic!("serve did not start: {}", std::fs::read_to_string(&log).unwrap_or_default()));
         let url = listening["url"].as_str().expect("a url").to_owned();
         Server { child, url, token: self.token.clone(), log }
+    }
+}
+
+impl Drop for Vault {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            println!("{} sealings", self.sealings());
+            journal::assert_this_process();
+        }
     }
 }
 
