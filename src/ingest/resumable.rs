@@ -190,7 +190,7 @@ impl Ingest {
     pub async fn progress(&self, tenant: &Tenant, id: RecordingId) -> Result<Progress> {
         let open = match self.find(tenant, id).await? {
             Found::Open(open) => open,
-            Found::Finished(recording) => return Ok(finished(recording)),
+            Found::Finished(recording) => return Ok(finished(*recording)),
         };
         open.take_turn();
         let mut state = open.lock().await;
@@ -275,7 +275,7 @@ impl Ingest {
         let row = self.alive(id, tenant.number).await?;
         let Some(resume) = row.resume else { return Err(unknown()) };
         if row.completeness == Completeness::Complete {
-            return Ok(Found::Finished(row));
+            return Ok(Found::Finished(Box::new(row)));
         }
         if resume.until <= self.clock.now() {
             return Err(Error::new(Problem::UploadExpired, "the time in which this upload could be continued is over"));
@@ -506,7 +506,7 @@ impl Ingest {
 
 enum Found {
     Open(std::sync::Arc<OpenUpload>),
-    Finished(Recording),
+    Finished(Box<Recording>),
 }
 
 enum Ready<'a> {
