@@ -19,6 +19,7 @@
 //! | 3 | [`ingest`], [`playback`], [`expire`] | the three verbs, one file for each story |
 //! | 2b | [`reading`] | the only way from sealed bytes to plaintext; the verbs and `verify` go through it |
 //! | 2 | [`catalog`], [`keyring`], [`store`], [`spool`] | rows, keys, objects, and sealed bytes on their way |
+//! | 1b | [`disk`] | syncs that are shared by whoever waits for one |
 //! | 1 | [`crypto`], [`media`] | keys into keys, bytes into sealed bytes; what a recording's bytes are; no clock, disk, network, async or log |
 //! | 0 | [`model`] | the words of the field as checked types |
 //!
@@ -35,8 +36,8 @@
 //!    [`spool::Segment`] appends. A call that goes on: each piece is sealed as a frame ([`crypto::frame`]) into the log that all
 //!    calls share ([`spool::log`]), and a chunk's worth of frames becomes a chunk. A sender who hangs up ends the body, not the
 //!    upload.
-//! 4. The end of the body closes the segment (synced); it is an object now, byte for byte. `ingest/describe.rs` looks what its
-//!    bytes tell ([`media`]). `ingest/handover.rs` gives it to [`store::Store::put`]. A store that is down or slow is not the
+//! 4. The end of the body closes the segment, synced together with others that end ([`disk`]); it is an object now, byte for
+//!    byte. `ingest/describe.rs` looks what its bytes tell ([`media`]). `ingest/handover.rs` gives it to [`store::Store::put`]. A store that is down or slow is not the
 //!    sender's concern: the recording stays `spooled`, and the answer is 202.
 //! 5. [`catalog::Catalog::finish`] is written last: lengths, digest, and the wraps again, bound to them. Then 201.
 //!
@@ -95,6 +96,7 @@ pub mod cli;
 )]
 pub mod config;
 pub mod crypto;
+pub mod disk;
 pub mod expire;
 pub mod http;
 pub mod ingest;

@@ -30,8 +30,10 @@ struct Listening {
 
 pub async fn run(config: Config, output: Output) -> Outcome {
     let server = Server::start(config).await?;
+    // Before anybody is told that it serves: whoever is told may stop it.
+    let stop = stop_signal()?;
     output.print(&Listening { url: server.url() }, |listening| format!("listening on {}\n", listening.url));
-    server.serve(stop_signal()?).await;
+    server.serve(stop).await;
     Ok(())
 }
 

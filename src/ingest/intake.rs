@@ -189,10 +189,12 @@ impl Intake {
                 None => {
                     // Not for the header alone: a file would be open for each of ten thousand calls that begin.
                     if self.sealer.sealed().len() >= SEALED_CHUNK_LEN
-                        && let Err(error) = self.flush(claim)
+                        && let Err(error) = self.flush_sealed()
                     {
                         return End::Spool(error);
                     }
+                    // Also of the chunks that were written as they were filled.
+                    claim.reach(|| self.names(), self.chunks_len());
                     match self.sealer.unsealed_len() {
                         0 => body.next().await,
                         _ => match tokio::time::timeout(PARK_AFTER, body.next()).await {
@@ -320,6 +322,8 @@ impl Intake {
     /// segments of their own, all is sealed once more, into one. The reserve that the spool keeps free
     /// (`spool.disk_free_min`) is for this.
     pub async fn close(mut self) -> Result<Closed, Box<Unclosed>> {
+        // Nothing more comes: the tail goes to the sealer, and not beside its old frames into the log.
+        self.is_live = false;
         let mut obsolete = Obsolete { segments: Vec::new(), frames: self.tail.frames.clone() };
         let leftover = self.leftover();
         let unclosed = |error| Box::new(Unclosed { error, leftover });

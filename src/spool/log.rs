@@ -84,6 +84,8 @@ pub struct FrameKeys {
 
 struct Shared {
     dir: PathBuf,
+    /// For syncs before a log is removed; `None` after one that failed.
+    root: Mutex<Option<File>>,
     sync_every: Duration,
     room: Arc<Room>,
     has_new_names: Arc<AtomicBool>,
@@ -170,9 +172,10 @@ impl FrameKeys {
 }
 
 impl Log {
-    pub(super) fn new(dir: &Path, room: Arc<Room>, has_new_names: Arc<AtomicBool>) -> Log {
+    pub(super) fn new(dir: &Path, room: Arc<Room>, has_new_names: Arc<AtomicBool>) -> io::Result<Log> {
         let shared = Shared {
             dir: dir.to_owned(),
+            root: Mutex::new(Some(File::open(dir)?)),
             sync_every: room.limits.sync_every,
             room,
             has_new_names,
@@ -181,7 +184,7 @@ impl Log {
             reached: watch::Sender::new(Reached::default()),
         };
         let running = Running { shared: Arc::new(shared), is_kept: AtomicBool::new(false), keeper: Mutex::default() };
-        Log(Arc::new(running))
+        Ok(Log(Arc::new(running)))
     }
 
     /// Seals a piece of a recording and appends it. It is in memory when this returns, with the operating system

@@ -47,6 +47,7 @@ pub use segment::Segment;
 pub use staged::Staged;
 
 use crate::crypto::frame::FrameHead;
+use crate::disk::{Disk, Mark};
 use crate::model::{ObjectId, RecordingId};
 use room::Room;
 
@@ -85,6 +86,8 @@ pub struct Spool {
     dir: PathBuf,
     room: Arc<Room>,
     log: Log,
+    disk: Disk,
+    opened: Mark,
     /// Whether there are names that no sync has made durable.
     has_new_names: Arc<AtomicBool>,
 }
@@ -109,10 +112,12 @@ impl Spool {
     /// Makes a missing directory and counts what is in it.
     pub fn open(dir: &Path, limits: SpoolLimits) -> Result<Spool, SpoolError> {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(SpoolError::Disk)?;
+        let disk = Disk::of(dir).map_err(SpoolError::Disk)?;
+        let opened = disk.mark();
         let room = Arc::new(Room::new(dir, limits));
         let has_new_names = Arc::new(AtomicBool::new(false));
-        let log = Log::new(dir, room.clone(), has_new_names.clone());
-        let spool = Spool { dir: dir.to_owned(), room, log, has_new_names };
+        let log = Log::new(dir, room.clone(), has_new_names.clone()).map_err(SpoolError::Disk)?;
+        let spool = Spool { dir: dir.to_owned(), room, log, disk, opened, has_new_names };
         let segments = spool.segments()?;
         let logs = log::files_in(dir).map_err(SpoolError::Disk)?;
         spool.room.count(segments.iter().map(|(_, len)| len).chain(logs.iter().map(|(_, len)| len)).sum());
@@ -214,10 +219,9 @@ impl Spool {
 
     /// Makes a segment's bytes durable that were with the operating system.
     pub async fn sync(&self, name: SegmentName) -> Result<(), SpoolError> {
-        let _turn = self.room.syncs.acquire().await.expect("the semaphore is never closed");
-        let path = self.path(name);
-        // Durability: they were with the operating system, and may not be on the disk.
-        blocking(move || File::open(path)?.sync_all()).await
+        // Durability: they were with the operating system, and may not be on the disk. By itself: a process that is dead wrote
+        // it, and what failed since then nobody knows.
+        self.disk.sync(vec![self.path(name)], None).await.map_err(failed)
     }
 
     /// Removes a segment that is not needed any more. Lost by a power cut, the removal is done again at the next start.
@@ -236,20 +240,13 @@ impl Spool {
 
     /// Makes the names of closed segments durable: before an acknowledgement that rests on the spool alone.
     pub async fn sync_names(&self) -> Result<(), SpoolError> {
-        let _turn = self.room.syncs.acquire().await.expect("the semaphore is never closed");
-        let dir = self.dir.clone();
         // Durability: the names. The bytes were synced when each segment was closed.
-        blocking(move || File::open(dir)?.sync_all()).await
+        self.disk.sync(vec![self.dir.clone()], Some(self.opened)).await.map_err(failed)
     }
 
     fn note_new_name(&self) {
         self.has_new_names.store(true, Relaxed);
     }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, SpoolError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|panic| Err(io::Error::other(panic))).map_err(failed)
 }
 
 fn parse(file_name: &str) -> Option<SegmentName> {

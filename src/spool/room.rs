@@ -10,8 +10,6 @@ use super::{SpoolError, SpoolLimits};
 
 // Limit: uploads that come fast; those beyond open their files for each batch, which costs a tenth of their time.
 const OPEN_FILES_MAX: usize = 32;
-// Limit: as many as one disk can make use of; ten thousand calls that end at once would need more descriptors than there are.
-const SYNCS_MAX: usize = 64;
 
 pub(super) struct Room {
     dir: PathBuf,
@@ -24,8 +22,6 @@ pub(super) struct Room {
     is_tight: AtomicBool,
     /// For segments that keep their files open between two appends.
     pub open_files: Arc<Semaphore>,
-    /// For syncs that are under way.
-    pub syncs: Semaphore,
 }
 
 /// Room for an upload whose length was told. What is left of it is given back when it is dropped.
@@ -44,7 +40,6 @@ impl Room {
             recordings: AtomicU64::new(0),
             is_tight: AtomicBool::new(false),
             open_files: Arc::new(Semaphore::new(OPEN_FILES_MAX)),
-            syncs: Semaphore::new(SYNCS_MAX),
         }
     }
 

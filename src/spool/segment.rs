@@ -6,7 +6,8 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{SegmentName, Spool, SpoolError, blocking, failed};
+use super::{SegmentName, Spool, SpoolError, failed};
+use crate::disk::Mark;
 
 pub struct Segment {
     name: SegmentName,
@@ -14,6 +15,8 @@ pub struct Segment {
     file: Option<File>,
     /// For it to stay open.
     place: Option<OwnedSemaphorePermit>,
+    /// Before its first byte.
+    began: Mark,
     len: u64,
     synced_len: u64,
     spool: Spool,
@@ -21,12 +24,13 @@ pub struct Segment {
 
 impl Segment {
     pub(super) fn begin(spool: &Spool, name: SegmentName) -> Result<Segment, SpoolError> {
+        let began = spool.disk.mark();
         let made = OpenOptions::new().append(true).create_new(true).mode(0o600).open(spool.path(name));
         // Limit: closed again at once, since a sender may say nothing for long.
         drop(made.map_err(failed)?);
         spool.room.count_recordings(1);
         spool.note_new_name();
-        Ok(Segment { name, file: None, place: None, len: 0, synced_len: 0, spool: spool.clone() })
+        Ok(Segment { name, file: None, place: None, began, len: 0, synced_len: 0, spool: spool.clone() })
     }
 
     pub fn name(&self) -> SegmentName {
@@ -84,14 +88,11 @@ impl Segment {
         if self.synced_len == self.len {
             return Ok(());
         }
-        let room = self.spool.room.clone();
-        let _turn = room.syncs.acquire().await.expect("the semaphore is never closed");
-        self.open()?;
-        let (len, file) = (self.len, self.file.take().expect("it was opened just now"));
+        let len = self.len;
         // Durability: an offset that was told rests on these bytes.
-        self.file = Some(blocking(move || file.sync_data().map(|()| file)).await?);
+        let synced = self.spool.disk.sync(vec![self.spool.path(self.name)], Some(self.began));
+        synced.await.map_err(failed)?;
         self.synced_len = len;
-        self.keep_open();
         Ok(())
     }
 

@@ -1,4 +1,7 @@
 //! Objects as files of a directory.
+//!
+//! # Promise
+//! An object that was linked has its name after a power cut, and so has the folder in which it lies.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -6,7 +9,7 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path as FilePath, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use bytes::{Bytes, BytesMut};
 use object_store::local::LocalFileSystem;
@@ -15,6 +18,7 @@ use object_store::path::Path;
 use tokio::sync::Semaphore;
 
 use super::{Result, Store, StoreError, UPLOADS_MAX};
+use crate::disk::{Disk, Mark};
 
 pub fn open(dir: &FilePath) -> Result<Store> {
     let unusable = |error: &dyn std::fmt::Display| {
@@ -22,21 +26,75 @@ pub fn open(dir: &FilePath) -> Result<Store> {
     };
     make_dir(dir).map_err(|error| unusable(&error))?;
     let root = dir.canonicalize().map_err(|error| unusable(&error))?;
+    let disk = Disk::of(&root).map_err(|error| unusable(&error))?;
     let objects = LocalFileSystem::new_with_prefix(&root).map_err(|error| unusable(&error))?.with_fsync(true);
     Ok(Store {
         objects: Arc::new(objects),
         prefix: Path::default(),
         description: format!("file://{}", root.display()),
-        root: Some(root),
+        root: Some(Arc::new(Root { dir: root, opened: disk.mark(), disk, durable_folders: Mutex::default() })),
         uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
     })
 }
 
-/// Gives a spool file its object's name, durably. `false`: the spool lies on another file system.
-pub async fn link(root: &FilePath, location: &Path, spooled: &FilePath) -> Result<bool> {
-    let (target, spooled) = (root.join(location.as_ref()), spooled.to_owned());
-    let linked = tokio::task::spawn_blocking(move || link_blocking(&spooled, &target)).await;
-    linked.unwrap_or_else(|panic| Err(io::Error::other(panic))).map_err(not_linked)
+/// The directory.
+pub struct Root {
+    dir: PathBuf,
+    disk: Disk,
+    opened: Mark,
+    /// Folders whose own names this process made durable: at most the 256 that there are.
+    durable_folders: Mutex<BTreeSet<PathBuf>>,
+}
+
+/// What became of a link.
+enum Linked {
+    Since(Mark),
+    /// An earlier try made it, or a process that is dead.
+    Before,
+    /// The spool lies on another file system, or the object is another file already.
+    No,
+}
+
+impl Root {
+    pub fn file(&self, location: &Path) -> LazyFile {
+        LazyFile::new(self.dir.join(location.as_ref()))
+    }
+
+    /// Gives a spool file its object's name, durably. `false`: it cannot be had without a copy.
+    pub async fn link(&self, location: &Path, spooled: &FilePath) -> Result<bool> {
+        let (target, spooled, disk) = (self.dir.join(location.as_ref()), spooled.to_owned(), self.disk.clone());
+        let folder = target.parent().expect("an object lies in a folder").to_owned();
+        let linked = tokio::task::spawn_blocking(move || link_blocking(&disk, &spooled, &target)).await;
+        let since = match linked.unwrap_or_else(|panic| Err(io::Error::other(panic))).map_err(not_linked)? {
+            Linked::No => return Ok(false),
+            Linked::Before => None,
+            Linked::Since(mark) => Some(mark),
+        };
+        // Durability: the object's name, whose bytes were synced when the spool file was closed; and the folder's own.
+        let is_folder_durable = self.durable_folders().contains(&folder);
+        if is_folder_durable {
+            self.disk.sync(vec![folder], since).await.map_err(not_linked)?;
+        } else {
+            // Whoever made the folder may not have synced its name yet.
+            let since = since.map(|_| self.opened);
+            self.disk.sync(vec![folder.clone(), self.dir.clone()], since).await.map_err(not_linked)?;
+            self.durable_folders().insert(folder);
+        }
+        Ok(true)
+    }
+
+    /// Makes removed names stay removed after a power cut.
+    pub async fn sync_after_delete(&self, deleted: impl Iterator<Item = Path>) -> Result<()> {
+        let folders: BTreeSet<PathBuf> =
+            deleted.filter_map(|path| Some(self.dir.join(path.as_ref()).parent()?.to_owned())).collect();
+        let folders = folders.into_iter().filter(|folder| folder.exists()).collect();
+        // Durability: what is swept must not come back.
+        self.disk.sync(folders, None).await.map_err(|error| StoreError::Unavailable(error.into()))
+    }
+
+    fn durable_folders(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
+        self.durable_folders.lock().expect("no holder of this lock panics")
+    }
 }
 
 /// A file that is opened with its first read, and stays open for the session.
@@ -82,36 +140,18 @@ fn read_exact(file: &File, start: u64, len: usize) -> Result<Bytes> {
     Ok(bytes.freeze())
 }
 
-/// Makes removed names stay removed after a power cut.
-pub async fn sync_after_delete(root: &FilePath, deleted: impl Iterator<Item = Path>) -> Result<()> {
-    let folders: BTreeSet<PathBuf> =
-        deleted.filter_map(|path| Some(root.join(path.as_ref()).parent()?.to_owned())).collect();
-    let synced = tokio::task::spawn_blocking(move || {
-        folders.iter().filter(|folder| folder.exists()).try_for_each(|folder| File::open(folder)?.sync_all())
-    });
-    synced.await.unwrap_or_else(|panic| Err(io::Error::other(panic))).map_err(|e| StoreError::Unavailable(e.into()))
-}
-
-fn link_blocking(spooled: &FilePath, target: &FilePath) -> io::Result<bool> {
-    let folder = target.parent().expect("an object lies in a folder");
-    if !folder.exists() {
-        make_dir(folder)?;
-        // Durability: the folder's own name.
-        File::open(folder.parent().expect("the folder lies in the root"))?.sync_all()?;
-    }
+fn link_blocking(disk: &Disk, spooled: &FilePath, target: &FilePath) -> io::Result<Linked> {
+    let since = disk.mark();
+    make_dir(target.parent().expect("an object lies in a folder"))?;
     match std::fs::hard_link(spooled, target) {
-        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => Ok(Linked::No),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             let (ours, theirs) = (std::fs::metadata(spooled)?, std::fs::metadata(target)?);
-            if (ours.dev(), ours.ino()) != (theirs.dev(), theirs.ino()) {
-                return Ok(false);
-            }
+            let is_same = (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino());
+            Ok(if is_same { Linked::Before } else { Linked::No })
         }
-        linked => linked?,
+        linked => linked.map(|()| Linked::Since(since)),
     }
-    // Durability: the object's name. Its bytes were synced when the spool file was closed.
-    File::open(folder)?.sync_all()?;
-    Ok(true)
 }
 
 fn make_dir(dir: &FilePath) -> io::Result<()> {

@@ -12,7 +12,7 @@ mod s3;
 
 use std::fs::File;
 use std::ops::Range;
-use std::path::{Path as FilePath, PathBuf};
+use std::path::Path as FilePath;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -49,7 +49,7 @@ pub struct Store {
     objects: Arc<dyn ObjectStore>,
     prefix: Path,
     /// The directory, where the store is one.
-    root: Option<PathBuf>,
+    root: Option<Arc<local::Root>>,
     description: String,
     uploads: Arc<Semaphore>,
 }
@@ -82,7 +82,7 @@ impl Store {
     /// An object that is there already, from before a crash, is left or written again with the same bytes.
     pub async fn put(&self, parcel: Parcel<'_>) -> Result<()> {
         if let Some(root) = &self.root
-            && local::link(root, &self.spell(parcel.object), parcel.path).await?
+            && root.link(&self.spell(parcel.object), parcel.path).await?
         {
             return Ok(());
         }
@@ -93,7 +93,7 @@ impl Store {
 
     /// An object that must be `sealed_len` long, for reading. Nothing is asked of the store yet.
     pub fn object(&self, object: ObjectId, sealed_len: u64) -> StoredObject {
-        let file = self.root.as_ref().map(|root| local::LazyFile::new(root.join(self.spell(object).as_ref())));
+        let file = self.root.as_ref().map(|root| root.file(&self.spell(object)));
         StoredObject { objects: self.objects.clone(), location: self.spell(object), sealed_len, file }
     }
 
@@ -110,7 +110,7 @@ impl Store {
             }
         }
         if let Some(root) = &self.root {
-            local::sync_after_delete(root, gone.iter().map(|object| self.spell(*object))).await?;
+            root.sync_after_delete(gone.iter().map(|object| self.spell(*object))).await?;
         }
         match failure {
             Some(error) if gone.is_empty() => Err(not_done(error)),

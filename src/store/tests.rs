@@ -1,5 +1,7 @@
 //! One face over local disk: what is put is there, whole or not at all.
 
+use std::path::PathBuf;
+
 use super::*;
 
 fn store() -> (tempfile::TempDir, Store) {

@@ -11,9 +11,10 @@ use std::path::Path;
 use source::{Source, is_word};
 
 /// The layers of `src/`, from the bottom. A module sees those below it, and itself.
-const LAYERS: [&[&str]; 8] = [
+const LAYERS: [&[&str]; 9] = [
     &["model"],
     &["crypto", "media"],
+    &["disk"],
     &["catalog", "keyring", "store", "spool"],
     &["reading"],
     &["ingest", "playback", "expire"],

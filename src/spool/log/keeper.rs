@@ -149,10 +149,17 @@ fn remove_and_tell(shared: &Shared, mut state: MutexGuard<'_, State>) {
     if removed.is_empty() {
         return;
     }
-    // Durability: the chunks that replaced the frames are in segments that nobody has synced yet.
-    if let Err(error) = File::open(&shared.dir).and_then(|dir| Ok(rustix::fs::syncfs(dir)?)) {
-        tracing::error!(%error, "the spool cannot be synced; its old logs stay until the next start");
-        return;
+    // Durability: the chunks that replaced the frames are in segments that nobody has synced yet. Through a descriptor of its own,
+    // as old as the spool: a failed write is told to each once, and nobody else hears of it in our place.
+    let synced = shared.root.lock().expect(UNPOISONED).take().map(|root| rustix::fs::syncfs(&root).map(|()| root));
+    match synced {
+        Some(Ok(root)) => *shared.root.lock().expect(UNPOISONED) = Some(root),
+        Some(Err(error)) => {
+            tracing::error!(%error, "the spool cannot be synced; its old logs stay until the next start");
+            return;
+        }
+        // What was lost then may be what replaced these.
+        None => return,
     }
     for (path, len) in removed {
         match std::fs::remove_file(&path) {
