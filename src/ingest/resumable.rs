@@ -190,7 +190,7 @@ impl Ingest {
     pub async fn progress(&self, tenant: &Tenant, id: RecordingId) -> Result<Progress> {
         let open = match self.find(tenant, id).await? {
             Found::Open(open) => open,
-            Found::Finished(recording) => return Ok(finished(recording)),
+            Found::Finished(recording) => return Ok(finished(*recording)),
         };
         open.take_turn();
         let mut state = open.lock().await;

@@ -18,20 +18,21 @@ type Pair = ([u8; 16], u64);
 pub fn check(dir: &Path) -> Result<usize, String> {
     let files = super::files(dir);
     let mut sealings: Vec<(Pair, &Path)> =
-        files.iter().flat_map(|file| read(file).map(|pair| (pair, &**file))).collect();
+        files.iter().flat_map(|file| read(file).into_iter().map(|pair| (pair, &**file))).collect();
     sealings.sort_unstable();
     let twice: Vec<_> = sealings.windows(2).filter(|two| two[0].0 == two[1].0).map(told_twice).collect();
     if twice.is_empty() { Ok(sealings.len()) } else { Err(twice.join("\n")) }
 }
 
 /// A file's whole records: one that was cut by a kill was not followed by its sealing.
-fn read(file: &Path) -> impl Iterator<Item = Pair> + use<> {
+fn read(file: &Path) -> Vec<Pair> {
     let bytes = std::fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     let (records, _) = bytes.as_chunks::<RECORD_LEN>();
-    records.to_vec().into_iter().map(|record| {
+    let pair = |record: &[u8; RECORD_LEN]| {
         let (name, nonce) = record.split_at(16);
         (name.try_into().expect("16 bytes"), u64::from_be_bytes(nonce.try_into().expect("8 bytes")))
-    })
+    };
+    records.iter().map(pair).collect()
 }
 
 fn told_twice(two: &[(Pair, &Path)]) -> String {
