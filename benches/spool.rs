@@ -77,7 +77,10 @@ fn main() {
     raise_file_limit(plan.calls as u64 + FILES_BESIDES);
     let dir = tempfile::tempdir().expect("a temporary directory");
     let before = fsync_rate(dir.path());
-    println!("\n| {} calls, {} s each | durable after, ms | a tick's appends, ms | late | CPU |", plan.calls, plan.seconds);
+    println!(
+        "\n| {} calls, {} s each | durable after, ms | a tick's appends, ms | late | CPU |",
+        plan.calls, plan.seconds
+    );
     println!("|---|---|---|---|---|");
     for (way, name) in Way::ALL {
         let place = dir.path().join("calls");
@@ -108,14 +111,9 @@ impl Target {
     fn new(way: Way, calls: usize, dir: &Path) -> Target {
         let count = if way == Way::Log { 1 } else { calls };
         let paths: Vec<PathBuf> = (0..count).map(|call| dir.join(call.to_string())).collect();
-        let files = paths.iter().map(|path| open(path));
-        // Made, and not held where they are opened anew.
-        let files = if way == Way::FilesReopened { files.map(drop).for_each(drop) } else { return Target::holding(way, dir, files.collect(), paths) };
-        let () = files;
-        Target::holding(way, dir, Vec::new(), paths)
-    }
-
-    fn holding(way: Way, dir: &Path, files: Vec<File>, paths: Vec<PathBuf>) -> Target {
+        let made = paths.iter().map(|path| open(path));
+        // Those that are opened anew are made, and not held.
+        let files = made.filter(|_| way != Way::FilesReopened).collect();
         let root = File::open(dir).expect("a directory");
         rustix::fs::syncfs(&root).expect("synced");
         Target { way, root, paths, files }
