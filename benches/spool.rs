@@ -112,18 +112,8 @@ impl Target {
         let count = if way == Way::Log { 1 } else { calls };
         let paths: Vec<PathBuf> = (0..count).map(|call| dir.join(call.to_string())).collect();
         let made = paths.iter().map(|path| open(path));
-        let files = match way {
-            // Made, and not held where they are opened anew.
-            Way::FilesReopened => {
-                made.for_each(drop);
-                Vec::new()
-            }
-            _ => made.collect(),
-        };
-        Target::holding(way, dir, files, paths)
-    }
-
-    fn holding(way: Way, dir: &Path, files: Vec<File>, paths: Vec<PathBuf>) -> Target {
+        // Those that are opened anew are made, and not held.
+        let files = made.filter(|_| way != Way::FilesReopened).collect();
         let root = File::open(dir).expect("a directory");
         rustix::fs::syncfs(&root).expect("synced");
         Target { way, root, paths, files }

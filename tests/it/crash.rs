@@ -266,11 +266,12 @@ fn die_at(vault: &Vault, call: &str, step: usize) -> bool {
     lines.read_line(&mut line).expect("it is read");
     let started = line.contains("http://");
     if started {
-        // strace keeps signals to itself; the end of stdout is the end of what it runs.
+        // strace keeps signals to itself; the end of stdout is the end of what it runs. It may have died since it started.
         let pid = child.id();
-        let traced = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("what strace runs");
-        let traced = traced.trim().parse().ok().and_then(rustix::process::Pid::from_raw).expect("one process");
-        rustix::process::kill_process(traced, rustix::process::Signal::TERM).expect("it runs");
+        let traced = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        if let Some(traced) = traced.trim().parse().ok().and_then(rustix::process::Pid::from_raw) {
+            rustix::process::kill_process(traced, rustix::process::Signal::TERM).ok();
+        }
     }
     std::io::copy(&mut lines, &mut std::io::sink()).expect("it ends");
     child.wait().expect("it ends");
