@@ -78,7 +78,9 @@ pub async fn serve_metrics(listener: TcpListener, face: SharedFace) {
             Ok((stream, peer)) => {
                 let (app, face) = (app.clone(), face.clone());
                 tokio::spawn(async move {
-                    if let Some(stream) = answer(stream, peer, app, Duration::from_secs(10), &face.drain).await {
+                    if let Some(stream) =
+                        answer(stream, peer, app, Duration::from_secs(10), &face.drain, Came::BeforeDrain).await
+                    {
                         linger::close(stream).await;
                     }
                 });
@@ -147,7 +149,9 @@ impl Doors {
             return;
         }
         let (router, face) = (self.router.clone(), self.face.clone());
-        self.open.spawn(async move { answer(stream, peer, router, face.limits.header_timeout, &face.drain).await });
+        let came = if face.drain.is_draining() { Came::InDrain } else { Came::BeforeDrain };
+        self.open
+            .spawn(async move { answer(stream, peer, router, face.limits.header_timeout, &face.drain, came).await });
     }
 
     fn part(&mut self, ended: Result<Option<TcpStream>, JoinError>) {
@@ -189,6 +193,13 @@ impl Doors {
     }
 }
 
+/// When a connection was accepted. Its task may run for the first time much later.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Came {
+    BeforeDrain,
+    InDrain,
+}
+
 /// Answers a connection's requests; gives back the stream that is to be closed with care. `None`: nobody waits for anything
 /// there.
 async fn answer(
@@ -197,6 +208,7 @@ async fn answer(
     router: Router,
     header_timeout: Duration,
     drain: &Drain,
+    came: Came,
 ) -> Option<TcpStream> {
     let _ = stream.set_nodelay(true);
     let is_asked = AtomicBool::new(false);
@@ -204,7 +216,7 @@ async fn answer(
         is_asked.store(true, Relaxed);
         Box::pin(call(router.clone(), peer, request))
     });
-    let takes_more = !drain.is_draining();
+    let takes_more = came == Came::BeforeDrain;
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
