@@ -234,8 +234,11 @@ impl Syncs {
 }
 
 fn sync_each(paths: &[PathBuf]) -> io::Result<()> {
-    // Durability: bytes of files, names in folders.
-    paths.iter().try_for_each(|path| File::open(path)?.sync_all())
+    paths.iter().try_for_each(|path| {
+        let file = File::open(path)?;
+        // Durability: the bytes of a file with its length, the names in a folder.
+        if file.metadata()?.is_dir() { file.sync_all() } else { file.sync_data() }
+    })
 }
 
 /// File systems on a block device of their own, whose sync waits for the device: ext2 to ext4, XFS, Btrfs, F2FS. A file system

@@ -74,6 +74,9 @@ impl Held {
 
     /// A round that is under way: whoever comes now waits for the next.
     async fn busy(&mut self) -> Begun {
+        while self.disk.0.lock().is_serving {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         let (mut own, waiters) = (Vec::new(), self.waiters(ROUND_MIN).await);
         for _ in &waiters {
             own.push(self.next().await);
