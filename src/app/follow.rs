@@ -16,7 +16,7 @@ use crate::model::text::hex;
 /// Spooled recordings are looked for this often; one look costs a row of an index.
 const FORWARD_EVERY: Duration = Duration::from_secs(2);
 /// Where the store takes nothing, the pause doubles up to this.
-const FORWARD_PAUSE_MAX: Duration = Duration::from_secs(30);
+const FORWARD_PAUSE_MAX: Duration = Duration::from_secs(10);
 const RECOVER_EVERY: Duration = Duration::from_secs(5);
 /// The first expire run of a server waits, so that a clock which is set right after a start is right by then.
 const FIRST_EXPIRE_AFTER: Duration = Duration::from_secs(60);

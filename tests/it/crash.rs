@@ -126,7 +126,7 @@ async fn recovery_killed_at_any_step_loses_no_byte_that_the_spool_held() {
         server.kill();
         senders.into_iter().for_each(|sender| sender.join().expect("the sender ends"));
     }
-    for call in ["write", "fsync", "unlink"] {
+    for call in ["write", "fsync", "fdatasync", "unlink"] {
         for step in 1.. {
             let vault = origin.copied();
             let died = die_at(&vault, call, step);
