@@ -16,7 +16,7 @@
 //! nobody who began to write before a round failed is served by a later round: each syncs his own files, which tell their own
 //! failures.
 //! # Limits
-//! One thread for rounds, three for syncs beside them, and [`ALONE_MAX`] for those who may not join; as many descriptors, and
+//! One thread for rounds, three for syncs beside them, and `ALONE_MAX` for those who may not join; as many descriptors, and
 //! one. Whoever waits holds none.
 //! # Cancel safety
 //! Dropping a waiter harms nobody: what it waited for is done for the others, or is skipped.

@@ -6,7 +6,7 @@
 //! far as it came before [`serve`] returns: as a partial recording, or open in the spool for the next start where it is
 //! resumable. Where nothing runs it returns at once.
 //! # Limits
-//! Of one connection: a head of [`HEAD_LEN_MAX`] with [`HEADERS_MAX`] fields, within `upload.header_timeout`; trailers and
+//! Of one connection: a head of `HEAD_LEN_MAX` with `HEADERS_MAX` fields, within `upload.header_timeout`; trailers and
 //! extensions of chunks no longer than that. Of all: as many as open files allow; more wait to be taken in. What cannot be parsed is answered by hyper: 400, 414 or 431, without a body.
 
 use std::convert::Infallible;

@@ -2,7 +2,7 @@
 //!
 //! frame ──► memory of the log ──(every 100 ms)──► file ──(every `spool.sync_every`, or when somebody asks)──► disk
 //!
-//! One thread writes and syncs; whoever appends only copies. Logs are rotated at [`LOG_LEN_MAX`]; one whose frames are all
+//! One thread writes and syncs; whoever appends only copies. Logs are rotated at `LOG_LEN_MAX`; one whose frames are all
 //! released is removed.
 //!
 //! # Promise
