@@ -11,7 +11,10 @@
 //!
 //! [`Catalog`] is the contract. `conformance` holds every backend to it.
 
+pub mod postgres;
+mod rules;
 pub mod sqlite;
+mod stored;
 
 #[cfg(test)]
 mod conformance;

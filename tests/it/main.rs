@@ -15,6 +15,7 @@ mod listing;
 mod live;
 mod nonces;
 mod playback;
+mod postgres;
 mod refusals;
 mod resumable;
 mod retries;

@@ -3,7 +3,8 @@
 use rusqlite::{Connection, params};
 
 use super::errors::not_done;
-use super::rows::{all, execute, first, int, not_stored_by_us, take, take_optional};
+use super::rows::{all, execute, first, not_stored_by_us, take, take_optional};
+use crate::catalog::stored::int;
 use crate::catalog::{Counts, NEXT_SPOOLED, Replica, Result};
 use crate::model::{ObjectId, State, Timestamp};
 

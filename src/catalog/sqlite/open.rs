@@ -15,7 +15,7 @@ use crate::catalog::{CatalogError, Result};
 
 /// Each brings the schema from its place in the list to the next number, in one transaction.
 const MIGRATIONS: &[&str] =
-    &[include_str!("../migrations/0001_vault.sql"), include_str!("../migrations/0002_resume.sql")];
+    &[include_str!("../migrations/sqlite/0001_vault.sql"), include_str!("../migrations/sqlite/0002_resume.sql")];
 
 /// How long to wait for another process that writes: a commit takes milliseconds, a checkpoint below a second.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);

@@ -3,12 +3,13 @@
 use rusqlite::{Connection, Row, params};
 
 use super::errors::{is_taken, is_there, not_done};
-use super::rows::{all, execute, first, int, millis, not_stored_by_us, take, take_optional};
+use super::rows::{all, execute, first, not_stored_by_us, take, take_optional};
 use super::{house, tenants};
+use crate::catalog::rules::{self, Finish};
+use crate::catalog::stored::{int, millis};
 use crate::catalog::{CallRow, CatalogError, Finished, NewRecording, Recording, Result, Resume, WrapRow};
-use crate::crypto::wrap::WRAP_LEN;
 use crate::model::ids::CallId;
-use crate::model::{Class, Completeness, ObjectId, RecordingId, State, SubjectId, TenantNumber, TimePath, Timestamp};
+use crate::model::{Completeness, ObjectId, RecordingId, State, SubjectId, TenantNumber, TimePath, Timestamp};
 
 /// What [`head`] reads, from a table named `r`.
 pub(super) const HEAD: &str = "r.id, r.tenant, r.state, r.completeness, r.received_at, r.changed_at, r.plain_len, \
@@ -103,16 +104,20 @@ fn not_inserted(error: rusqlite::Error, taken: CatalogError) -> CatalogError {
 /// The inner error leaves something: the new object, queued for the sweep.
 pub(super) fn finish(db: &Connection, finished: &Finished) -> Result<Result<()>> {
     let before = find(db, None, finished.id)?.ok_or(CatalogError::NotFound)?;
-    if before.state.is_gone() {
-        house::to_sweep(db, finished.object)?;
-        return Ok(Err(CatalogError::WrongState));
+    let bound = match rules::finish(&before, finished)? {
+        Finish::Bind(bound) => bound,
+        Finish::Sweep => {
+            house::to_sweep(db, finished.object)?;
+            return Ok(Err(CatalogError::WrongState));
+        }
+    };
+    for (wrap, sealed) in bound {
+        execute(
+            db,
+            "UPDATE wrap SET sealed = ?3 WHERE subject = ?1 AND class = ?2",
+            params![before.id.as_bytes(), wrap.class as u8, sealed],
+        )?;
     }
-    let is_continued =
-        matches!(before.state, State::Spooled | State::Stored) && before.completeness == Completeness::Partial;
-    if before.state != State::Receiving && !is_continued {
-        return Err(CatalogError::WrongState);
-    }
-    bind_again(db, &before, &finished.wraps)?;
     if before.object != finished.object {
         house::to_sweep(db, before.object)?;
     }
@@ -134,24 +139,6 @@ pub(super) fn finish(db: &Connection, finished: &Finished) -> Result<Result<()>>
         ],
     )?;
     Ok(Ok(()))
-}
-
-/// Every wrap that still opens is bound to the row's new values: one that was left out would never open again.
-fn bind_again(db: &Connection, before: &Recording, wraps: &[(Class, [u8; WRAP_LEN])]) -> Result<()> {
-    let is_known = |class: Class| before.wraps.iter().any(|wrap| wrap.class == class);
-    if !wraps.iter().all(|(class, _)| is_known(*class)) {
-        return Err(CatalogError::WrongState);
-    }
-    for wrap in before.wraps.iter().filter(|wrap| wrap.sealed.is_some()) {
-        let sealed = wraps.iter().find(|(class, _)| *class == wrap.class).map(|(_, sealed)| sealed);
-        let sealed = sealed.ok_or(CatalogError::WrongState)?;
-        execute(
-            db,
-            "UPDATE wrap SET sealed = ?3 WHERE subject = ?1 AND class = ?2",
-            params![before.id.as_bytes(), wrap.class as u8, sealed],
-        )?;
-    }
-    Ok(())
 }
 
 /// The inner error leaves something: an object that the recording does not need any more, queued for the sweep.
