@@ -59,8 +59,7 @@ async fn make_one(db: &Session, table: &str, period: i32) -> Outcome<()> {
     let Some((_, key)) = TABLES.into_iter().find(|(name, _)| *name == table) else { return Ok(()) };
     locked(db, Lock::Partitions).await?;
     let name = format!("{table}_p{period}");
-    let is_there = db.first("SELECT 1 WHERE to_regclass($1) IS NOT NULL", &[&name]).await?;
-    if is_there.is_some() {
+    if is_there(db, &name).await? {
         return Ok(());
     }
     let (from, to) = (period * PERIOD_EPOCHS, (period + 1) * PERIOD_EPOCHS);
@@ -80,6 +79,13 @@ async fn make_one(db: &Session, table: &str, period: i32) -> Outcome<()> {
          INSERT INTO {table} SELECT * FROM moved"
     ))
     .await
+}
+
+/// From the table of tables itself: in a transaction that has begun, `to_regclass` may not know of what others have made.
+async fn is_there(db: &Session, name: &str) -> Outcome<bool> {
+    let sql = "SELECT 1 FROM pg_class WHERE relname = $1
+               AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'recording'::regclass)";
+    Ok(db.first(sql, &[&name]).await?.is_some())
 }
 
 /// Drops what is dead: the content of a period that the mark has passed, and its rows `kept` epochs later. Returns how many
@@ -115,8 +121,7 @@ async fn drop_one(db: &Session, period: i32, is_forgotten: bool) -> Outcome<usiz
     let (wraps, mut tables) = (format!("wrap_p{period}"), Vec::new());
     for (table, _) in TABLES {
         let name = format!("{table}_p{period}");
-        let is_there = db.first("SELECT 1 WHERE to_regclass($1) IS NOT NULL", &[&name]).await?.is_some();
-        if is_there && (table != "recording" || is_forgotten) {
+        if is_there(db, &name).await? && (table != "recording" || is_forgotten) {
             tables.push(name);
         }
     }

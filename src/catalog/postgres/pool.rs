@@ -103,7 +103,8 @@ impl Pool {
         Fut: Future<Output = Outcome<T>>,
     {
         let session = self.session().await?;
-        // Sent together: the first statement does not wait for the answer to BEGIN.
+        // Sent together, in this order: the first statement does not wait for the answer to BEGIN. Of statements that are
+        // prepared while they are asked that could not be relied on; where their order counts, each waits for the one before.
         let (begun, outcome) = tokio::join!(session.batch("BEGIN"), verb(session.clone()));
         begun?;
         let value = match outcome {

@@ -47,7 +47,13 @@ pub(super) async fn begin(db: &Session, new: &NewRecording) -> Outcome<()> {
     let (name, call) = (new.name_token.map(Uuid::from_bytes), new.call.as_ref().map(|call| uuid(*call.id.as_bytes())));
     // Invariant: whoever begins under a name, or with a call, holds its lock until he has committed; the look after it is a
     // statement of its own, and sees what the one before him wrote.
-    let locks = [Some(Lock::TenantShared(new.tenant)), new.name_token.map(Lock::Name), call.map(Lock::Call)];
+    locked(db, Lock::TenantShared(new.tenant)).await?;
+    if let Some(name) = new.name_token {
+        locked(db, Lock::Name(name)).await?;
+    }
+    if let Some(call) = call {
+        locked(db, Lock::Call(call)).await?;
+    }
     let looks = format!(
         "SELECT (SELECT offboarded_at IS NULL FROM tenant WHERE number = $1),
              EXISTS (SELECT 1 FROM content c JOIN recording r ON r.id = c.id AND r.ends = c.ends
@@ -56,11 +62,8 @@ pub(super) async fn begin(db: &Session, new: &NewRecording) -> Outcome<()> {
          FROM (VALUES (1)) one LEFT JOIN call k ON k.id = $3"
     );
     let tenant = number(new.tenant);
-    let given: [&(dyn ToSql + Sync); 3] = [&tenant, &name, &call];
-    let (first, second, third, found) =
-        tokio::join!(lock(db, locks[0]), lock(db, locks[1]), lock(db, locks[2]), db.first(&looks, &given));
-    (first?, second?, third?);
-    let found = found?.ok_or_else(|| CatalogError::Damaged("a look has no answer".into()))?;
+    let found = db.first(&looks, &[&tenant, &name, &call]).await?;
+    let found = found.ok_or_else(|| CatalogError::Damaged("a look has no answer".into()))?;
     must_live(found.try_get(0)?)?;
     if found.try_get(1)? {
         return Err(CatalogError::NameTaken.into());
@@ -76,13 +79,6 @@ pub(super) async fn begin(db: &Session, new: &NewRecording) -> Outcome<()> {
         db.execute(sql, &[&call, &millis(new.received_at)]).await?;
     }
     insert(db, new, &joined).await
-}
-
-async fn lock(db: &Session, wanted: Option<Lock>) -> Outcome<()> {
-    match wanted {
-        Some(wanted) => locked(db, wanted).await,
-        None => Ok(()),
-    }
 }
 
 /// The call of a recording that is begun: one that is there already is joined as it is.
@@ -257,10 +253,9 @@ impl Wraps {
 pub(super) async fn held(db: &Session, id: RecordingId) -> Outcome<Option<(Recording, Place)>> {
     let key = uuid(*id.as_bytes());
     let hold = "SELECT r.ends < (SELECT max(floor) FROM run WHERE NOT finished) FROM recording r WHERE r.id = $1 FOR UPDATE OF r";
-    let given: [&(dyn ToSql + Sync); 1] = [&key];
-    // The second statement sees what whoever held the row before has committed.
-    let (held, found) = tokio::join!(db.first(hold, &given), find(db, None, id));
-    let (Some(held), found) = (held?, found?) else { return Ok(None) };
+    let Some(held) = db.first(hold, &[&key]).await? else { return Ok(None) };
+    // A statement of its own: it sees what whoever held the row before has committed.
+    let found = find(db, None, id).await?;
     if !held.try_get::<_, Option<bool>>(0)?.unwrap_or(false) {
         return Ok(found);
     }

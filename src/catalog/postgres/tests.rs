@@ -113,7 +113,9 @@ async fn servers_that_start_at_once_migrate_once() {
         opening.spawn(async move { Postgres::open(&settings(&url)).await.map(drop) });
     }
 
-    assert!(opening.join_all().await.into_iter().all(|opened| opened.is_ok()));
+    for opened in opening.join_all().await {
+        opened.expect("it waited for the others");
+    }
     assert_eq!(column(&url, "SELECT count(*) FROM schema_version"), ["1"]);
     let partitions = column(&url, "SELECT count(*) FROM pg_class WHERE relname ~ '^wrap_p[0-9]+$'");
     assert_eq!(partitions, [(AHEAD + 1).to_string()]);

@@ -78,8 +78,8 @@ CREATE INDEX content_by_a       ON content (a_token) WHERE a_token IS NOT NULL;
 CREATE INDEX content_by_b       ON content (b_token) WHERE b_token IS NOT NULL;
 CREATE INDEX content_by_call_id ON content (call_token) WHERE call_token IS NOT NULL;
 CREATE TABLE content_rest PARTITION OF content DEFAULT;
--- On each partition, since on the parent it would need the epoch, and be no guard; see catalog/postgres/partitions.rs.
-CREATE UNIQUE INDEX content_rest_name ON content_rest (tenant, name_token) WHERE name_token IS NOT NULL;
+-- Unique in every other partition; in the rest, living and dead may lie side by side. See catalog/postgres/partitions.rs.
+CREATE INDEX content_rest_name ON content_rest (tenant, name_token) WHERE name_token IS NOT NULL;
 
 CREATE TABLE call (
     id              uuid     NOT NULL,                 -- subject of the wraps of classes cdr and finance

@@ -88,7 +88,7 @@ async fn assert_plans_of(count: u64) {
     let id = uuids("r", 40_001)[40_000];
     let sql = format!("SELECT {} FROM recording r {} WHERE r.id = $1", recordings::COLUMNS, recordings::JOINS);
     assert_reads_indexes("one", &plan(&db, &sql, &[&id]).await, 200);
-    assert_reads_indexes("by name", &plan(&db, &listing::name_sql(), &[&7_i64, &uuids("n", 13)]).await, 1_000);
+    assert_reads_indexes("by name", &plan(&db, &listing::name_sql(), &[&7_i64, &uuids("n", 13)]).await, 3_000);
     let unfinished = listing::state_sql(State::Spooled);
     assert_reads_indexes("spooled", &plan(&db, &unfinished, &[&uuid::Uuid::nil(), &100_i64]).await, 200);
     let stored = listing::state_sql(State::Stored);
