@@ -79,6 +79,7 @@ impl Server {
             clock: vault.clock.clone(),
             limits,
             drain: Arc::default(),
+            peers: vault.peers(),
         });
         start_metrics(&vault.config, face.clone()).await?;
         let follower = Follower::start(vault.clone());

@@ -138,6 +138,7 @@ impl HeldVault {
                 trusted_proxies: Vec::new(),
             },
             drain: Arc::default(),
+            peers: self.app.peers(),
         };
         let task = tokio::spawn(serve(listener, Arc::new(face), std::future::pending()));
         HeldServer { url: format!("http://{address}"), task }
