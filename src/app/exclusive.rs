@@ -1,10 +1,10 @@
-//! One server for one spool, one for one name, and one for an embedded catalog: a second one would take the first one's
-//! running uploads for leftovers.
+//! One server for one spool, and one for one name among those that share a catalog: a second one would take the first one's
+//! running uploads for leftovers. Over an embedded catalog every server has the same name unless it is given another, so that
+//! there is one.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
@@ -18,7 +18,7 @@ const MARGIN: Duration = Duration::from_secs(10);
 
 /// Held while a server is at work; the kernel, or the catalog, takes it back when its process dies, however it dies.
 pub struct Exclusive {
-    _locks: Vec<File>,
+    _spool: File,
     _name: Lease,
 }
 
@@ -28,14 +28,8 @@ impl Exclusive {
         let config = &vault.config;
         let deadline = Instant::now() + config.drain_timeout + MARGIN;
         // The spool's directory itself, so that nothing lies in it but segments.
-        let mut locks = vec![lock(File::open(&config.spool_dir), &config.spool_dir, deadline).await?];
-        // A file beside the catalog, since closing a second handle of the catalog would end SQLite's own locks.
-        let mut beside = config.catalog.as_os_str().to_owned();
-        beside.push(".serve-lock");
-        let beside = PathBuf::from(beside);
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&beside);
-        locks.push(lock(file, &beside, deadline).await?);
-        Ok(Exclusive { _locks: locks, _name: enter(vault, deadline).await? })
+        let spool = lock(File::open(&config.spool_dir), &config.spool_dir, deadline).await?;
+        Ok(Exclusive { _spool: spool, _name: enter(vault, deadline).await? })
     }
 }
 

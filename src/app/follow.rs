@@ -57,6 +57,7 @@ async fn follow_ring(vault: Arc<Vault>) {
         ticks.tick().await;
         let followed = async {
             let mark = vault.catalog.ring_mark().await.map_err(|error| error.to_string())?;
+            vault.latest.learn(vault.catalog.now().await.map_err(|error| error.to_string())?);
             let now = vault.clock.now();
             vault.keyring.follow(mark.generation, now).await.map_err(|error| error.to_string())?;
             let generation = vault.keyring.view().map_or(0, |view| view.generation);

@@ -3,6 +3,7 @@
 mod descriptors;
 mod exclusive;
 mod follow;
+mod latest;
 
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use thiserror::Error;
 pub use descriptors::Descriptors;
 pub use exclusive::Exclusive;
 pub use follow::Follower;
+pub use latest::Latest;
 
 use crate::catalog::sqlite::Sqlite;
 use crate::catalog::{CatalogError, SharedCatalog};
@@ -67,6 +69,8 @@ pub struct Vault {
     pub expire: Expire,
     pub reader: Reader,
     pub clock: Arc<dyn Clock>,
+    /// By which reads are refused.
+    pub latest: Arc<Latest>,
 }
 
 /// What `init` found or made.
@@ -142,6 +146,7 @@ impl Vault {
         let spool = Spool::open(&config.spool_dir, config.spool)?;
         let reader = Reader { keyring: keyring.clone(), store: store.clone(), spool };
         let live = Live::default();
+        let latest = Arc::new(Latest::of(clock.clone()));
         let system = NamedClock { name: "system", clock: clock.clone() };
         Ok(Vault {
             ingest: Ingest {
@@ -160,7 +165,7 @@ impl Vault {
                 replica: config.replica.name.clone(),
                 catalog: catalog.clone(),
                 reader: reader.clone(),
-                clock: clock.clone(),
+                clock: latest.clone(),
                 live,
                 stats: Arc::default(),
             },
@@ -170,6 +175,7 @@ impl Vault {
             keyring,
             reader,
             clock,
+            latest,
         })
     }
 }

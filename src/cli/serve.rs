@@ -76,7 +76,7 @@ impl Server {
             ingest: vault.ingest.clone(),
             playback: vault.playback.clone(),
             reader: vault.reader.clone(),
-            clock: vault.clock.clone(),
+            clock: vault.latest.clone(),
             limits,
             drain: Arc::default(),
             peers: vault.peers(),

@@ -127,7 +127,7 @@ impl HeldVault {
             ingest: self.app.ingest.clone(),
             playback: self.app.playback.clone(),
             reader: self.app.reader.clone(),
-            clock: self.app.clock.clone(),
+            clock: self.app.latest.clone(),
             limits: WireLimits {
                 descriptors_max: u64::MAX,
                 body_idle: Duration::from_secs(30),
