@@ -1,15 +1,19 @@
 //! The object store's own clock: the `Date` of its answers (RFC 9110 section 6.6.1).
 
 use std::sync::{Arc, Mutex};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use async_trait::async_trait;
+use jiff::fmt::rfc2822::DateTimeParser;
 use object_store::ClientOptions;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
 };
 
 use crate::model::Timestamp;
+
+/// The form that senders must write (IMF-fixdate) is one of RFC 2822's.
+const FORM: DateTimeParser = DateTimeParser::new();
 
 /// The newest `Date` that came. It says whole seconds, rounded down.
 #[derive(Clone, Debug, Default)]
@@ -24,14 +28,9 @@ impl Dates {
     }
 
     fn note(&self, value: Option<&str>) {
-        let date = value.and_then(|text| httpdate::parse_http_date(text).ok()).and_then(instant);
+        let date = value.and_then(|text| FORM.parse_timestamp(text).ok());
         *self.0.lock().expect("no holder of the dates' lock panics") = date.map(|date| (date, Instant::now()));
     }
-}
-
-fn instant(date: SystemTime) -> Option<Timestamp> {
-    let since = date.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    Timestamp::from_second(i64::try_from(since.as_secs()).ok()?).ok()
 }
 
 impl HttpConnector for Dates {

@@ -54,5 +54,5 @@ async fn two_clocks_that_agree_destroy_more_than_48_hours_and_one_alone_does_not
 
     let report = vault.ok_at(&["expire"], Some("+31d"));
 
-    assert_eq!((&report["keys_destroyed"], &report["objects_swept"]), (&1.into(), &1.into()), "{report}");
+    assert_eq!(report["keys_destroyed"], 1, "{report}");
 }

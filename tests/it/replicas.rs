@@ -204,7 +204,7 @@ fn a_recording_that_is_ended_at_one_server_while_another_receives_it_stays_ended
     wire.send(b"0\r\n\r\n").expect("the end");
     wire.answer().expect("an answer").problem(410, "deleted");
     for server in [&holder, &other] {
-        assert_eq!(state(server, &id), "erased");
+        server.see(&format!("/v1/recordings/{id}")).problem(410, "erased");
         server.ask("GET", &audio(&id)).send().problem(410, "erased");
     }
     let spooled = crate::support::files(replicas[0].spool.as_ref());
@@ -342,7 +342,7 @@ fn what_a_server_held_that_never_comes_back_is_given_up_only_with_its_name_typed
     wait_until("what it had is removed", || {
         crate::support::files(first.spool.as_ref()).iter().all(|path| !path.to_string_lossy().contains(&lost))
     });
-    assert_eq!(state(&back, &lost), "deleted");
+    back.see(&format!("/v1/recordings/{lost}")).problem(410, "deleted");
 }
 
 #[test]
