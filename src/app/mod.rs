@@ -3,6 +3,7 @@
 mod descriptors;
 mod exclusive;
 mod follow;
+mod latest;
 
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
@@ -12,13 +13,15 @@ use thiserror::Error;
 pub use descriptors::Descriptors;
 pub use exclusive::Exclusive;
 pub use follow::Follower;
+pub use latest::Latest;
 
 use crate::catalog::sqlite::Sqlite;
 use crate::catalog::{CatalogError, SharedCatalog};
-use crate::config::{Config, ConfigError, KeySource, write_key};
+use crate::config::{Config, ConfigError, KeySource, ReplicaConfig, write_key};
 use crate::crypto::keys::MasterKey;
 use crate::crypto::random::random;
 use crate::expire::{Expire, NamedClock};
+use crate::http::peers::Peers;
 use crate::ingest::Ingest;
 use crate::keyring::{FileKeyStore, KeyStore, Keyring, KeyringError, Mirrors, Present};
 use crate::model::clock::SystemClock;
@@ -66,6 +69,8 @@ pub struct Vault {
     pub expire: Expire,
     pub reader: Reader,
     pub clock: Arc<dyn Clock>,
+    /// By which reads are refused.
+    pub latest: Arc<Latest>,
 }
 
 /// What `init` found or made.
@@ -141,9 +146,11 @@ impl Vault {
         let spool = Spool::open(&config.spool_dir, config.spool)?;
         let reader = Reader { keyring: keyring.clone(), store: store.clone(), spool };
         let live = Live::default();
+        let latest = Arc::new(Latest::of(clock.clone()));
         let system = NamedClock { name: "system", clock: clock.clone() };
         Ok(Vault {
             ingest: Ingest {
+                replica: config.replica.name.clone(),
                 catalog: catalog.clone(),
                 reader: reader.clone(),
                 clock: clock.clone(),
@@ -155,9 +162,10 @@ impl Vault {
                 stats: Arc::default(),
             },
             playback: Playback {
+                replica: config.replica.name.clone(),
                 catalog: catalog.clone(),
                 reader: reader.clone(),
-                clock: clock.clone(),
+                clock: latest.clone(),
                 live,
                 stats: Arc::default(),
             },
@@ -167,7 +175,17 @@ impl Vault {
             keyring,
             reader,
             clock,
+            latest,
         })
+    }
+}
+
+impl Vault {
+    /// This server among those that share the catalog, for [`crate::http::Face`].
+    pub fn peers(&self) -> Peers {
+        let ReplicaConfig { name, url, playback } = &self.config.replica;
+        let (name, key, is_one_of_many) = (name.clone(), self.keyring.peer_key(), url.is_some());
+        Peers { name, key, playback: *playback, is_one_of_many }
     }
 }
 

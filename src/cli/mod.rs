@@ -10,6 +10,7 @@ mod output;
 mod quickstart;
 mod receipts;
 mod recording;
+mod replica;
 mod sample;
 mod serve;
 mod status;
@@ -67,6 +68,9 @@ enum Command {
     /// Recordings
     #[command(subcommand)]
     Recording(recording::RecordingCommand),
+    /// Servers that share the catalog
+    #[command(subcommand)]
+    Replica(replica::ReplicaCommand),
     /// Read and authenticate every object
     Verify,
     /// Receipts of destruction
@@ -126,6 +130,7 @@ fn run(cli: Cli, output: Output) -> Outcome {
             Command::Tenant(command) => tenant::run(Vault::open(config).await?, command, output).await,
             Command::Token(command) => token::run(Vault::open(config).await?, command, output).await,
             Command::Recording(command) => recording::run(Vault::open(config).await?, command, output).await,
+            Command::Replica(command) => replica::run(Vault::open(config).await?, command, output).await,
             Command::Verify => verify::run(Vault::open(config).await?, output).await,
             Command::Receipts(command) => receipts::run(config, command, output).await,
             Command::Key(_) => unreachable!("ran before the settings were read"),

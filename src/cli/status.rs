@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Outcome;
 use super::output::{Output, size, span};
 use crate::app::Vault;
-use crate::catalog::{Counts, Replica};
+use crate::catalog::{CatalogError, Counts, Replica};
 use crate::keyring::MirrorState;
 use crate::model::{Epoch, State, Timestamp};
 
@@ -58,9 +58,16 @@ struct SpoolStatus {
 }
 
 #[derive(Serialize)]
-struct ReplicaStatus {
-    id: String,
+pub(super) struct ReplicaStatus {
+    name: String,
     generation: u64,
+    /// Whether its process lives.
+    alive: bool,
+    url: Option<String>,
+    seen_at: Option<Timestamp>,
+    /// Recordings that lie in its spool alone; at most a thousand are counted.
+    held: u64,
+    held_since: Option<Timestamp>,
 }
 
 pub async fn run(vault: Vault, output: Output) -> Outcome {
@@ -91,6 +98,15 @@ pub async fn run(vault: Vault, output: Output) -> Outcome {
             "{count} recordings wait in the spool, for up to {age}: the object store does not take them; the server's log says why"
         ));
     }
+    let replicas = replicas(&vault).await?;
+    for replica in replicas.iter().filter(|replica| !replica.alive && replica.held > 0) {
+        let ReplicaStatus { name, held, .. } = replica;
+        let age = span(replica.held_since.map_or(0, |since| now.as_second() - since.as_second()));
+        warnings.push(format!(
+            "replica '{name}' is not there, and the spool that it left holds {held} recordings, for up to {age}: start it again with \
+             its spool; if that is lost for ever, 'callvault replica forget {name}'"
+        ));
+    }
     let status = Status {
         ring: RingStatus {
             level: view.level,
@@ -110,7 +126,7 @@ pub async fn run(vault: Vault, output: Output) -> Outcome {
         punctures_pending: counts.punctures_queued,
         next_expiry: counts.next_expiry,
         mirrors,
-        replicas: vault.catalog.replicas().await?.into_iter().map(replica).collect(),
+        replicas,
         warnings,
     };
     output.print(&status, describe);
@@ -132,8 +148,26 @@ fn spool_status(vault: &Vault, counts: &Counts) -> SpoolStatus {
     }
 }
 
-fn replica(replica: Replica) -> ReplicaStatus {
-    ReplicaStatus { id: replica.id, generation: replica.generation }
+pub(super) async fn replicas(vault: &Vault) -> Result<Vec<ReplicaStatus>, CatalogError> {
+    let mut statuses = Vec::new();
+    for Replica { name, generation, url, seen_at, is_alive } in vault.catalog.replicas().await? {
+        let held = vault.catalog.held(&name).await?;
+        let (held, held_since) = (held.recordings, held.oldest);
+        let name = name.to_string();
+        statuses.push(ReplicaStatus { name, generation, alive: is_alive, url, seen_at, held, held_since });
+    }
+    Ok(statuses)
+}
+
+pub(super) fn describe_replica(replica: &ReplicaStatus) -> String {
+    let ReplicaStatus { name, generation, held, .. } = replica;
+    let at = replica.url.as_ref().map_or(String::new(), |url| format!(" at {url}"));
+    let life = match (replica.alive, replica.seen_at) {
+        (true, _) => "lives".to_owned(),
+        (false, Some(seen_at)) => format!("not there since {seen_at}"),
+        (false, None) => "not there".to_owned(),
+    };
+    format!("{name}{at}: {life}, generation {generation}, {held} recordings in its spool alone")
 }
 
 fn describe(status: &Status) -> String {
@@ -162,7 +196,7 @@ fn describe(status: &Status) -> String {
         line(mirror.kind, format!("{} [{}]", mirror.place, generations.join(" ")));
     }
     for replica in &status.replicas {
-        line("replica", format!("{} at generation {}", replica.id, replica.generation));
+        line("replica", describe_replica(replica));
     }
     for warning in &status.warnings {
         line("WARNING", warning.clone());

@@ -18,6 +18,7 @@
 //! | [`range`] | which bytes a request asks for |
 //! | [`recordings`] | listing, showing, deleting |
 //! | [`receipts`] | `GET /v1/receipts` |
+//! | [`peers`] | requests about what another server holds are passed on to it |
 //! | [`problem`] | errors as RFC 9457, and the pages that explain them |
 //! | [`ops`] | health, readiness, metrics |
 
@@ -31,6 +32,7 @@ pub mod metadata;
 pub mod ops;
 pub mod outlive;
 pub mod paced;
+pub mod peers;
 pub mod problem;
 pub mod range;
 pub mod receipts;
@@ -51,6 +53,7 @@ use crate::model::Clock;
 use crate::playback::Playback;
 use crate::reading::Reader;
 use drain::Drain;
+use peers::Peers;
 
 /// What the routes need: verbs, and limits of the wire.
 pub struct Face {
@@ -61,6 +64,7 @@ pub struct Face {
     pub clock: Arc<dyn Clock>,
     pub limits: WireLimits,
     pub drain: Arc<Drain>,
+    pub peers: Peers,
 }
 
 /// Limits of connections, each a setting but for the first, which the system sets.

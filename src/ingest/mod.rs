@@ -39,7 +39,9 @@ use crate::crypto::wrap::Binding;
 use crate::keyring::KeyringError;
 use crate::model::error::chain;
 use crate::model::range::UploadRange;
-use crate::model::{CallData, Class, Clock, Completeness, Error, ObjectId, Problem, RecordingId, Result, State};
+use crate::model::{
+    CallData, Class, Clock, Completeness, Error, ObjectId, Problem, RecordingId, ReplicaName, Result, State,
+};
 use crate::reading::live::{Claim, Live, Place};
 use crate::reading::{ReadError, Reader};
 use crate::spool::{Leftover, SegmentName, SpoolError};
@@ -97,7 +99,7 @@ pub enum BodyBreak {
 }
 
 impl BodyBreak {
-    fn problem(self) -> Problem {
+    pub fn problem(self) -> Problem {
         match self {
             BodyBreak::Cut => Problem::BadRequest,
             BodyBreak::Stalled | BodyBreak::Slow => Problem::TooSlow,
@@ -138,6 +140,8 @@ pub struct IngestStats {
 /// The verb.
 #[derive(Clone)]
 pub struct Ingest {
+    /// This server: what it receives is in its spool, and nobody else's.
+    pub replica: ReplicaName,
     pub catalog: SharedCatalog,
     pub reader: Reader,
     pub clock: Arc<dyn Clock>,
@@ -357,6 +361,7 @@ impl Ingest {
             label,
             wraps,
             changed_at: self.clock.now(),
+            holder: self.replica.clone(),
         };
         match self.catalog.finish(finished.clone()).await {
             Ok(()) => {}
@@ -409,6 +414,14 @@ impl Ingest {
             format!("a recording may have {limit} bytes (upload.bytes_max); nothing was kept"),
         )
     }
+}
+
+/// What another replica holds can neither be compared nor go on here.
+fn elsewhere(holder: &ReplicaName) -> Error {
+    Error::new(
+        Problem::Elsewhere,
+        format!("replica '{holder}' holds it in its spool; try again, and it is passed on to there"),
+    )
 }
 
 fn empty_body() -> Error {

@@ -32,6 +32,7 @@ pub fn open(dir: &FilePath) -> Result<Store> {
         objects: Arc::new(objects),
         prefix: Path::default(),
         description: format!("file://{}", root.display()),
+        dates: None,
         root: Some(Arc::new(Root { dir: root, opened: disk.mark(), disk, durable_folders: Mutex::default() })),
         uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
     })

@@ -7,6 +7,7 @@
 //! Only sealed bytes come in here, and an object's name is random: a listing tells the number and sizes of recordings, and
 //! nothing of tenants, calls or times.
 
+mod date;
 mod local;
 mod s3;
 
@@ -14,6 +15,7 @@ use std::fs::File;
 use std::ops::Range;
 use std::path::Path as FilePath;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -22,7 +24,7 @@ use object_store::{GetOptions, ObjectStore, ObjectStoreExt};
 use thiserror::Error;
 use tokio::sync::Semaphore;
 
-use crate::model::ObjectId;
+use crate::model::{ObjectId, Timestamp};
 
 /// Why the store did not do it; how to react is all that a verb needs to know.
 #[derive(Debug, Error)]
@@ -51,6 +53,8 @@ pub struct Store {
     /// The directory, where the store is one.
     root: Option<Arc<local::Root>>,
     description: String,
+    /// Where the store is another machine: what its answers say of the time.
+    dates: Option<date::Dates>,
     uploads: Arc<Semaphore>,
 }
 
@@ -72,6 +76,20 @@ impl Store {
             Some(("s3", place)) => s3::open(place),
             _ => Err(StoreError::Misconfigured("store is file://<dir> or s3://<bucket>/<prefix>".into())),
         }
+    }
+
+    /// The time of the store's machine, asked for anew. `None`: it is this one, or it does not answer, or tells no time.
+    pub async fn now(&self) -> Option<Timestamp> {
+        let dates = self.dates.as_ref()?;
+        let asked_at = Instant::now();
+        // That there is no such object is an answer as any other, and a refusal has a date too.
+        let answer = self.objects.head(&self.prefix.clone().join("clock")).await;
+        let now = dates.since(asked_at);
+        if now.is_none() {
+            let error = answer.err().map(|error| error.to_string());
+            tracing::warn!(error, "the object store's clock cannot be read");
+        }
+        now
     }
 
     pub fn describe(&self) -> &str {

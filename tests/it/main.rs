@@ -3,6 +3,7 @@
 mod access;
 mod backups;
 mod clients;
+mod clocks;
 mod crash;
 mod crowd;
 mod destruction;
@@ -16,6 +17,7 @@ mod live;
 mod nonces;
 mod playback;
 mod refusals;
+mod replicas;
 mod resumable;
 mod retries;
 mod secrecy;
