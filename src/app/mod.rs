@@ -18,7 +18,7 @@ use crate::catalog::{CatalogError, SharedCatalog};
 use crate::config::{Config, ConfigError, KeySource, write_key};
 use crate::crypto::keys::MasterKey;
 use crate::crypto::random::random;
-use crate::expire::{Expire, NamedClock};
+use crate::expire::{Expire, ExpireStats, NamedClock};
 use crate::ingest::Ingest;
 use crate::keyring::{FileKeyStore, KeyStore, Keyring, KeyringError, Mirrors, Present};
 use crate::model::clock::SystemClock;
@@ -64,6 +64,8 @@ pub struct Vault {
     pub ingest: Ingest,
     pub playback: Playback,
     pub expire: Expire,
+    /// Of the runs of this process.
+    pub expire_stats: Arc<ExpireStats>,
     pub reader: Reader,
     pub clock: Arc<dyn Clock>,
 }
@@ -162,6 +164,7 @@ impl Vault {
                 stats: Arc::default(),
             },
             expire: Expire { catalog: catalog.clone(), keyring: keyring.clone(), store, clocks: vec![system] },
+            expire_stats: Arc::default(),
             config,
             catalog,
             keyring,

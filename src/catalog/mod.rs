@@ -11,6 +11,7 @@
 //!
 //! [`Catalog`] is the contract. `conformance` holds every backend to it.
 
+mod faults;
 pub mod sqlite;
 
 #[cfg(test)]
@@ -20,6 +21,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use thiserror::Error;
+
+pub use faults::faults;
 
 use crate::crypto::token::TokenHash;
 use crate::crypto::wrap::WRAP_LEN;

@@ -78,6 +78,8 @@ impl Server {
             clock: vault.clock.clone(),
             limits,
             drain: Arc::default(),
+            expire_stats: vault.expire_stats.clone(),
+            probes: Default::default(),
         });
         start_metrics(&vault.config, face.clone()).await?;
         let follower = Follower::start(vault.clone()).await?;

@@ -72,7 +72,8 @@ pub async fn serve(listener: TcpListener, face: SharedFace, stop: impl Future<Ou
 /// Serves metrics until the process ends.
 pub async fn serve_metrics(listener: TcpListener, face: SharedFace) {
     let metrics = face.clone();
-    let app = Router::new().route("/metrics", axum::routing::get(move || ops::metrics(metrics.clone())));
+    let app =
+        Router::new().route("/metrics", axum::routing::get(move |headers| ops::metrics(metrics.clone(), headers)));
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {

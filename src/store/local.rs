@@ -34,6 +34,7 @@ pub fn open(dir: &FilePath) -> Result<Store> {
         description: format!("file://{}", root.display()),
         root: Some(Arc::new(Root { dir: root, opened: disk.mark(), disk, durable_folders: Mutex::default() })),
         uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
+        stats: Arc::default(),
     })
 }
 
@@ -56,6 +57,11 @@ enum Linked {
 }
 
 impl Root {
+    /// Whether the directory is there: a disk that was taken away looks like a store without objects.
+    pub fn probe(&self) -> Result<()> {
+        std::fs::metadata(&self.dir).map(|_| ()).map_err(|error| StoreError::Unavailable(error.into()))
+    }
+
     pub fn file(&self, location: &Path) -> LazyFile {
         LazyFile::new(self.dir.join(location.as_ref()))
     }

@@ -47,6 +47,7 @@ pub fn open(place: &str) -> Result<Store> {
         root: None,
         description: format!("s3://{place}"),
         uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
+        stats: Arc::default(),
     })
 }
 
