@@ -1,4 +1,5 @@
-//! One server for one spool and one embedded catalog: a second one would take the first one's running uploads for leftovers.
+//! One server for one spool, one for one name, and one for an embedded catalog: a second one would take the first one's
+//! running uploads for leftovers.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -8,30 +9,51 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::AppError;
-use crate::config::Config;
+use super::{AppError, Vault};
+use crate::catalog::{CatalogError, Lease};
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// What a server that was told to stop may need besides its drain timeout.
 const MARGIN: Duration = Duration::from_secs(10);
 
-/// Held while a server is at work; the kernel takes it back when its process dies, however it dies.
+/// Held while a server is at work; the kernel, or the catalog, takes it back when its process dies, however it dies.
 pub struct Exclusive {
-    _locks: [File; 2],
+    _locks: Vec<File>,
+    _name: Lease,
 }
 
 impl Exclusive {
     /// Waits for a server that is stopping; refuses beside one that goes on.
-    pub async fn take(config: &Config) -> Result<Exclusive, AppError> {
-        let mut catalog = config.catalog.as_os_str().to_owned();
-        catalog.push(".serve-lock");
+    pub async fn take(vault: &Vault) -> Result<Exclusive, AppError> {
+        let config = &vault.config;
         let deadline = Instant::now() + config.drain_timeout + MARGIN;
-        let catalog = PathBuf::from(catalog);
-        // The spool's directory itself, so that nothing lies in it but segments; a file beside the catalog, since closing a
-        // second handle of the catalog would end SQLite's own locks.
-        let spool = lock(File::open(&config.spool_dir), &config.spool_dir, deadline).await?;
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&catalog);
-        Ok(Exclusive { _locks: [spool, lock(file, &catalog, deadline).await?] })
+        // The spool's directory itself, so that nothing lies in it but segments.
+        let mut locks = vec![lock(File::open(&config.spool_dir), &config.spool_dir, deadline).await?];
+        // A file beside the catalog, since closing a second handle of the catalog would end SQLite's own locks.
+        let mut beside = config.catalog.as_os_str().to_owned();
+        beside.push(".serve-lock");
+        let beside = PathBuf::from(beside);
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&beside);
+        locks.push(lock(file, &beside, deadline).await?);
+        Ok(Exclusive { _locks: locks, _name: enter(vault, deadline).await? })
+    }
+}
+
+/// Takes the server's name among those that share the catalog.
+async fn enter(vault: &Vault, deadline: Instant) -> Result<Lease, AppError> {
+    let replica = &vault.config.replica;
+    loop {
+        match vault.catalog.enter_replica(&replica.name, replica.url.as_deref()).await {
+            Ok(lease) => return Ok(lease),
+            Err(CatalogError::WrongState) if Instant::now() < deadline => tokio::time::sleep(LOOK_EVERY).await,
+            Err(CatalogError::WrongState) => {
+                return Err(AppError::Refused(format!(
+                    "another server has the name '{}': stop it, or give this one a name of its own (replica.name)",
+                    replica.name
+                )));
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

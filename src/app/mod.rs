@@ -146,6 +146,7 @@ impl Vault {
         let system = NamedClock { name: "system", clock: clock.clone() };
         Ok(Vault {
             ingest: Ingest {
+                replica: config.replica.name.clone(),
                 catalog: catalog.clone(),
                 reader: reader.clone(),
                 clock: clock.clone(),

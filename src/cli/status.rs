@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::Outcome;
 use super::output::Output;
 use crate::app::Vault;
-use crate::catalog::{Counts, Replica, RingMark};
+use crate::catalog::{CatalogError, Counts, Replica, RingMark};
 use crate::keyring::{MirrorState, RingView};
 use crate::model::{Epoch, State, Timestamp};
 use page::Paint;
@@ -80,9 +80,16 @@ struct SpoolStatus {
 }
 
 #[derive(Serialize)]
-struct ReplicaStatus {
-    id: String,
+pub(super) struct ReplicaStatus {
+    name: String,
     generation: u64,
+    /// Whether its process lives.
+    alive: bool,
+    url: Option<String>,
+    seen_at: Option<Timestamp>,
+    /// Recordings that lie in its spool alone; at most a thousand are counted.
+    held: u64,
+    held_since: Option<Timestamp>,
 }
 
 pub async fn run(vault: Vault, output: Output) -> Outcome {
@@ -110,7 +117,7 @@ pub async fn run(vault: Vault, output: Output) -> Outcome {
         next_expiry: counts.next_expiry,
         shred_lag_s: since(counts.next_expiry, now),
         mirrors: vault.keyring.mirrors().await,
-        replicas: vault.catalog.replicas().await?.into_iter().map(replica).collect(),
+        replicas: replicas(&vault).await?,
     };
     status.problems = problems::of(&status, vault.keyring.warnings());
     status.warnings = status.problems.iter().map(|problem| problem.what.clone()).collect();
@@ -146,8 +153,26 @@ fn spool_status(vault: &Vault, counts: &Counts) -> SpoolStatus {
     }
 }
 
-fn replica(replica: Replica) -> ReplicaStatus {
-    ReplicaStatus { id: replica.id, generation: replica.generation }
+pub(super) async fn replicas(vault: &Vault) -> Result<Vec<ReplicaStatus>, CatalogError> {
+    let mut statuses = Vec::new();
+    for Replica { name, generation, url, seen_at, is_alive } in vault.catalog.replicas().await? {
+        let held = vault.catalog.held(&name).await?;
+        let (held, held_since) = (held.recordings, held.oldest);
+        let name = name.to_string();
+        statuses.push(ReplicaStatus { name, generation, alive: is_alive, url, seen_at, held, held_since });
+    }
+    Ok(statuses)
+}
+
+pub(super) fn describe_replica(replica: &ReplicaStatus) -> String {
+    let ReplicaStatus { name, generation, held, .. } = replica;
+    let at = replica.url.as_ref().map_or(String::new(), |url| format!(" at {url}"));
+    let life = match (replica.alive, replica.seen_at) {
+        (true, _) => "lives".to_owned(),
+        (false, Some(seen_at)) => format!("not there since {seen_at}"),
+        (false, None) => "not there".to_owned(),
+    };
+    format!("{name}{at}: {life}, generation {generation}, {held} recordings in its spool alone")
 }
 
 /// Seconds that have passed since an instant; 0 where there is none, or it is still to come.

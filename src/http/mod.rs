@@ -82,4 +82,13 @@ pub struct WireLimits {
     pub trusted_proxies: Vec<IpNet>,
 }
 
+/// What becomes of a playback whose recording lies in another server's spool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ElsewherePlayback {
+    /// It is passed through from there.
+    Proxy,
+    /// It is answered by a problem.
+    Refuse,
+}
+
 pub type SharedFace = Arc<Face>;

@@ -70,6 +70,7 @@ impl Ingest {
             wraps,
             call: self.draw_call(upload, now)?,
             resume,
+            holder: self.replica.clone(),
         };
         Ok((recording, data_key))
     }
@@ -140,5 +141,6 @@ fn as_row(recording: &NewRecording) -> Recording {
         wraps: recording.wraps.clone(),
         call: recording.call.clone(),
         resume: recording.resume,
+        holder: Some(recording.holder.clone()),
     }
 }

@@ -127,7 +127,8 @@ impl Ingest {
         let mut forwarded = Forwarded::default();
         let mut after: Option<RecordingId> = None;
         loop {
-            let rows = self.catalog.in_state(State::Spooled, after, PAGE).await.map_err(not_committed)?;
+            let rows =
+                self.catalog.in_state(State::Spooled, Some(&self.replica), after, PAGE).await.map_err(not_committed)?;
             let Some(last) = rows.last() else { return Ok(forwarded) };
             after = Some(last.id);
             let mut sending = futures::stream::iter(rows)

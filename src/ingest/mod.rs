@@ -39,7 +39,9 @@ use crate::crypto::wrap::Binding;
 use crate::keyring::KeyringError;
 use crate::model::error::chain;
 use crate::model::range::UploadRange;
-use crate::model::{CallData, Class, Clock, Completeness, Error, ObjectId, Problem, RecordingId, Result, State};
+use crate::model::{
+    CallData, Class, Clock, Completeness, Error, ObjectId, Problem, RecordingId, ReplicaName, Result, State,
+};
 use crate::reading::live::{Claim, Live, Place};
 use crate::reading::{ReadError, Reader};
 use crate::spool::{Leftover, SegmentName, SpoolError};
@@ -142,6 +144,8 @@ pub struct IngestStats {
 /// The verb.
 #[derive(Clone)]
 pub struct Ingest {
+    /// This server: what it receives is in its spool, and nobody else's.
+    pub replica: ReplicaName,
     pub catalog: SharedCatalog,
     pub reader: Reader,
     pub clock: Arc<dyn Clock>,
@@ -368,6 +372,7 @@ impl Ingest {
             label,
             wraps,
             changed_at: self.clock.now(),
+            holder: self.replica.clone(),
         };
         match self.catalog.finish(finished.clone()).await {
             Ok(()) => {}

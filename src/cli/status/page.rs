@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use super::super::output::{size, span};
 use super::problems::Severity;
-use super::{Status, since};
+use super::{Status, describe_replica, since};
 use crate::keyring::MirrorState;
 
 /// Colours, where somebody sees them.
@@ -52,7 +52,7 @@ pub fn text(status: &Status, paint: Paint) -> String {
         line("replicas", paint.yellow("none: nothing serves this vault"));
     }
     for replica in &status.replicas {
-        line("replica", format!("{} at generation {}", replica.id, replica.generation));
+        line("replica", describe_replica(replica));
     }
     line("spool", spool(status));
     let ring = &status.ring;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::super::output::{size, span};
-use super::{SpoolStatus, Status, since};
+use super::{ReplicaStatus, SpoolStatus, Status, since};
 
 /// A recording that waits longer for the object store is a reason to look.
 const SPOOLED_AGE_MAX_S: i64 = 15 * 60;
@@ -112,9 +112,19 @@ impl Found {
     fn replicas(&mut self, status: &Status) {
         let has_had_time = since(Some(status.ring.created_at), status.at) > FOLLOW_MAX_S;
         for replica in &status.replicas {
-            if replica.generation < status.ring.generation && has_had_time {
-                let (id, generation) = (&replica.id, replica.generation);
-                let what = format!("replica {id} is at generation {generation} and does not follow");
+            let ReplicaStatus { name, generation, held, .. } = replica;
+            if !replica.alive && *held > 0 {
+                let age = span(since(replica.held_since, status.at));
+                let what = format!(
+                    "replica '{name}' is not there, and the spool that it left holds {held} recordings, for up to {age}"
+                );
+                let advice = format!(
+                    "start it again with its spool; if that is lost for ever, 'callvault replica forget {name}'"
+                );
+                self.add(Severity::Critical, what, &advice);
+            }
+            if replica.alive && *generation < status.ring.generation && has_had_time {
+                let what = format!("replica '{name}' is at generation {generation} and does not follow");
                 self.add(Severity::Warning, what, "its log says why it cannot read the key store; restart it");
             }
         }
