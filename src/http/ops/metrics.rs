@@ -108,6 +108,7 @@ impl Readings {
         let (catalog_up, free) = (i64::from(self.known.is_some()), spool.free().unwrap_or(0) as i64);
         let mut gauges = vec![
             ("uploads_running", "Bodies that are being received", None, ingest.live.count() as i64),
+            ("uploads_limit", "Bodies that may be received at once", None, ingest.limits.count_max as i64),
             ("uploads_open", "Resumable uploads that are open in this process", None, ingest.open.count() as i64),
             ("draining", "Whether the server stops and takes no new upload", None, i64::from(drain.is_draining())),
             ("spool", "Bytes in the spool", Some(Unit::Bytes), spool.used() as i64),
