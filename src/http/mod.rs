@@ -11,6 +11,7 @@
 //! | [`resumable`] | `/v1/uploads`, `/v1/uploads/{id}`: uploads in pieces, in two dialects |
 //! | [`metadata`] | an upload's description, from headers and query |
 //! | [`body`] | request bodies with their limits of time |
+//! | [`later`] | an answer that comes when a body has been received |
 //! | [`linger`] | an answer is read before its connection closes |
 //! | [`outlive`] | uploads end, whatever becomes of their connection |
 //! | [`audio`] | `GET,HEAD /v1/recordings/{id}/audio` |
@@ -24,6 +25,7 @@ pub mod audio;
 pub mod auth;
 pub mod body;
 pub mod drain;
+pub mod later;
 pub mod linger;
 pub mod metadata;
 pub mod ops;

@@ -25,6 +25,7 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, StatusCode};
 
 use super::body::TimedBody;
+use super::later::later;
 use super::metadata::Description;
 use super::outlive::Outlive;
 use super::upload::check_name;
@@ -58,12 +59,12 @@ impl Target<'_> {
 
 /// `/v1/uploads`
 pub async fn collection(face: SharedFace, request: Request) -> Response {
-    answer(&face, request, Target::Uploads).await
+    later(async move { answer(&face, request, Target::Uploads).await })
 }
 
 /// `/v1/uploads/{id}`
-pub async fn item(face: SharedFace, request: Request, id: &str) -> Response {
-    answer(&face, request, Target::Upload(id)).await
+pub async fn item(face: SharedFace, request: Request, id: String) -> Response {
+    later(async move { answer(&face, request, Target::Upload(&id)).await })
 }
 
 async fn answer(face: &SharedFace, request: Request, target: Target<'_>) -> Response {

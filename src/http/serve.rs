@@ -31,11 +31,10 @@ use hyper::{Method, Request};
 use hyper_util::rt::TokioTimer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
-use tower_service::Service;
 
 use super::drain::{Drain, Phase};
 use super::paced::Paced;
-use super::{SharedFace, linger, ops, routes};
+use super::{SharedFace, later, linger, ops, routes};
 
 /// Uploads that are ended are finished within this, after the drain.
 const FINISH_TIME_MAX: Duration = Duration::from_secs(5);
@@ -268,19 +267,28 @@ async fn answer(
 }
 
 /// Any case of method: hyper tells `put` from `PUT`, senders do not.
-async fn call(mut router: Router, peer: SocketAddr, request: Request<Incoming>) -> Result<Response, Infallible> {
+///
+/// Limit: a call that goes on keeps this future for as long as it lasts; the request is in that of its route, and gone.
+fn call(
+    router: Router,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+) -> impl Future<Output = Result<Response, Infallible>> + Send {
     let mut request = request.map(Body::new);
     if let Ok(upper) = request.method().as_str().to_ascii_uppercase().parse::<Method>() {
         *request.method_mut() = upper;
     }
     request.extensions_mut().insert(ConnectInfo(peer));
     let has_body = !request.body().is_end_stream();
-    let mut response = router.call(request).await?;
-    // What is left of a refused body is not read as a next request: the client is told not to send one here.
-    if has_body && !response.status().is_success() {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    let answer = later::answer(router, request);
+    async move {
+        let mut response = answer.await;
+        // What is left of a refused body is not read as a next request: the client is told not to send one here.
+        if has_body && !response.status().is_success() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok(response)
     }
-    Ok(response)
 }
 
 /// Plain HTTP is for this machine, and for proxies that are named.

@@ -7,12 +7,12 @@
 
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use futures::future::BoxFuture;
 use hyper::StatusCode;
 use hyper::header::{HeaderValue, LOCATION};
 use hyper::http::request::Parts;
 
 use super::body::TimedBody;
+use super::later::later;
 use super::metadata::Metadata;
 use super::outlive::Outlive;
 use super::{Face, SharedFace};
@@ -27,9 +27,9 @@ const NAME_LEN_MAX: usize = 512;
 ///
 /// Limit: of ten thousand calls that go on, each keeps only what its body needs. The request's head is gone by then (its
 /// fields lie in the connection's buffer, which would be kept with them), and so is the future that read it.
-pub fn receive(face: SharedFace, request: Request, name: Option<String>) -> BoxFuture<'static, Response> {
+pub fn receive(face: SharedFace, request: Request, name: Option<String>) -> Response {
     let opening = Box::pin(open(face.clone(), request, name));
-    Box::pin(async move {
+    later(async move {
         let (upload, body) = match opening.await {
             Ok(opened) => opened,
             Err(error) => return error.into_response(),
@@ -37,7 +37,7 @@ pub fn receive(face: SharedFace, request: Request, name: Option<String>) -> BoxF
         let tenant = Box::new(upload.tenant.clone());
         let ingest = face.ingest.clone();
         // A sender who hangs up drops this future; the recording is finished all the same.
-        match Outlive::new(async move { ingest.receive(*upload, body).await }).await {
+        match Outlive::new(async move { ingest.receive(upload, body).await }).await {
             Ok(received) => Box::pin(face.answer(received, &tenant)).await.unwrap_or_else(IntoResponse::into_response),
             Err(error) => error.into_response(),
         }

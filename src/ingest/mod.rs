@@ -208,18 +208,13 @@ impl Ingest {
     ///
     /// Ten thousand calls that go on are ten thousand of these futures: what comes before the body and after it is in boxes
     /// of its own, and only what the body needs is kept while it lasts.
-    pub fn receive(&self, upload: Upload, body: impl Body) -> impl Future<Output = Result<Received>> + Send {
-        let upload = Box::new(upload);
-        async move {
-            match Box::pin(self.prepare(upload)).await? {
-                Opening::New(mut new) => {
-                    let end = new.intake.pump(body, &new.claim).await;
-                    Box::pin(self.settle(new, end)).await
-                }
-                Opening::Known(upload, known, place) => {
-                    Box::pin(self.receive_again(*upload, *known, body, place)).await
-                }
+    pub async fn receive(&self, upload: Box<Upload>, body: impl Body) -> Result<Received> {
+        match Box::pin(self.prepare(upload)).await? {
+            Opening::New(mut new) => {
+                let end = new.intake.pump(body, &new.claim).await;
+                Box::pin(self.settle(new, end)).await
             }
+            Opening::Known(upload, known, place) => Box::pin(self.receive_again(*upload, *known, body, place)).await,
         }
     }
 

@@ -97,7 +97,7 @@ impl HeldVault {
             digests: ExpectedDigests::default(),
         };
         let body = futures::stream::iter([Ok::<_, BodyBreak>(bytes::Bytes::from(bytes))]);
-        self.app.ingest.receive(upload, body).await.expect("the upload is taken").recording
+        self.app.ingest.receive(Box::new(upload), body).await.expect("the upload is taken").recording
     }
 
     pub async fn row(&self, id: RecordingId) -> Recording {
