@@ -15,10 +15,11 @@ pub use follow::Follower;
 
 use crate::catalog::sqlite::Sqlite;
 use crate::catalog::{CatalogError, SharedCatalog};
-use crate::config::{Config, ConfigError, KeySource, write_key};
+use crate::config::{Config, ConfigError, KeySource, ReplicaConfig, write_key};
 use crate::crypto::keys::MasterKey;
 use crate::crypto::random::random;
 use crate::expire::{Expire, ExpireStats, NamedClock};
+use crate::http::peers::Peers;
 use crate::ingest::Ingest;
 use crate::keyring::{FileKeyStore, KeyStore, Keyring, KeyringError, Mirrors, Present};
 use crate::model::clock::SystemClock;
@@ -158,6 +159,7 @@ impl Vault {
                 stats: Arc::default(),
             },
             playback: Playback {
+                replica: config.replica.name.clone(),
                 catalog: catalog.clone(),
                 reader: reader.clone(),
                 clock: clock.clone(),
@@ -172,6 +174,15 @@ impl Vault {
             reader,
             clock,
         })
+    }
+}
+
+impl Vault {
+    /// This server among those that share the catalog, for [`crate::http::Face`].
+    pub fn peers(&self) -> Peers {
+        let ReplicaConfig { name, url, playback } = &self.config.replica;
+        let (name, key, is_one_of_many) = (name.clone(), self.keyring.peer_key(), url.is_some());
+        Peers { name, key, playback: *playback, is_one_of_many }
     }
 }
 

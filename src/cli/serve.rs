@@ -81,6 +81,7 @@ impl Server {
             drain: Arc::default(),
             expire_stats: vault.expire_stats.clone(),
             probes: Default::default(),
+            peers: vault.peers(),
         });
         start_metrics(&vault.config, face.clone()).await?;
         let follower = Follower::start(vault.clone());

@@ -4,7 +4,7 @@ use hyper::Uri;
 
 use super::ConfigError;
 use super::raw::Replica;
-use crate::http::ElsewherePlayback;
+use crate::http::peers::ElsewherePlayback;
 use crate::model::ReplicaName;
 
 /// Over an embedded catalog there is one server: its rows are its own, whatever its host is called today.

@@ -31,6 +31,9 @@ impl Face {
         let caller = self.authorise_listener(parts).await?;
         let located = self.playback.locate(caller.tenant.number, id).await?;
         let class = choose_class(parts, &caller, &located)?;
+        if let Some(holder) = self.playback.held_elsewhere(&located) {
+            return self.play_from(parts, holder).await;
+        }
         let is_get = parts.method == Method::GET;
         let follows = flag(parts, "follow")?;
         if follows && located.recording.plain_len.is_none() {

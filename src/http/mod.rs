@@ -18,6 +18,7 @@
 //! | [`range`] | which bytes a request asks for |
 //! | [`recordings`] | listing, showing, deleting |
 //! | [`receipts`] | `GET /v1/receipts` |
+//! | [`peers`] | requests about what another server holds are passed on to it |
 //! | [`problem`] | errors as RFC 9457, and the pages that explain them |
 //! | [`ops`] | health, readiness, metrics |
 
@@ -31,6 +32,7 @@ pub mod metadata;
 pub mod ops;
 pub mod outlive;
 pub mod paced;
+pub mod peers;
 pub mod problem;
 pub mod range;
 pub mod receipts;
@@ -52,6 +54,7 @@ use crate::model::Clock;
 use crate::playback::Playback;
 use crate::reading::Reader;
 use drain::Drain;
+use peers::Peers;
 
 /// What the routes need: verbs, and limits of the wire.
 pub struct Face {
@@ -64,6 +67,7 @@ pub struct Face {
     pub drain: Arc<Drain>,
     pub expire_stats: Arc<ExpireStats>,
     pub probes: ops::Probes,
+    pub peers: Peers,
 }
 
 /// Limits of connections, each a setting but for the first, which the system sets.
@@ -82,15 +86,6 @@ pub struct WireLimits {
     pub drain_timeout: Duration,
     /// Peers other than loopback that are listened to, and whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
-}
-
-/// What becomes of a playback whose recording lies in another server's spool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ElsewherePlayback {
-    /// It is passed through from there.
-    Proxy,
-    /// It is answered by a problem.
-    Refuse,
 }
 
 pub type SharedFace = Arc<Face>;

@@ -9,7 +9,8 @@ use futures::StreamExt;
 use super::digest::ExpectedDigests;
 use super::intake::{End, Intake, check};
 use super::{
-    Body, BodyBreak, Ingest, Outcome, Received, Target, Upload, broken, not_committed, not_spooled, wrong_length,
+    Body, BodyBreak, Ingest, Outcome, Received, Target, Upload, broken, elsewhere, not_committed, not_spooled,
+    wrong_length,
 };
 use crate::catalog::Recording;
 use crate::crypto::random::random;
@@ -46,6 +47,9 @@ impl Ingest {
         // Read again under the claim: another upload may have finished it in between.
         let known = self.catalog.recording(None, known.id).await.map_err(not_committed)?.ok_or_else(still_receiving)?;
         let stored_len = known.plain_len.ok_or_else(still_receiving)?;
+        if let Some(holder) = self.held_elsewhere(&known).await? {
+            return Err(elsewhere(&holder));
+        }
         let mark = self.catalog.ring_mark().await.map_err(not_committed)?;
         if self.reader.state_at(&known, &mark, self.clock.now()).is_gone() {
             return Err(Error::new(

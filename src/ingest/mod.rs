@@ -100,7 +100,7 @@ pub enum BodyBreak {
 }
 
 impl BodyBreak {
-    fn problem(self) -> Problem {
+    pub fn problem(self) -> Problem {
         match self {
             BodyBreak::Cut => Problem::BadRequest,
             BodyBreak::Stalled | BodyBreak::Slow => Problem::TooSlow,
@@ -436,6 +436,14 @@ impl Ingest {
             format!("a recording may have {limit} bytes (upload.bytes_max); nothing was kept"),
         )
     }
+}
+
+/// What another replica holds can neither be compared nor go on here.
+fn elsewhere(holder: &ReplicaName) -> Error {
+    Error::new(
+        Problem::Elsewhere,
+        format!("replica '{holder}' holds it in its spool; try again, and it is passed on to there"),
+    )
 }
 
 fn empty_body() -> Error {

@@ -25,7 +25,7 @@ pub use files::FileKeyStore;
 pub use mirrors::{MirrorState, Mirrors};
 pub use succession::{Destroyed, Present, Successor};
 
-use crate::crypto::keys::{DataKey, IndexField, IndexKey, Kek, KekScope, MasterKey, NameKey};
+use crate::crypto::keys::{DataKey, IndexField, IndexKey, Kek, KekScope, MasterKey, NameKey, PeerKey};
 use crate::crypto::receipt::Signer;
 use crate::crypto::ring::{Level, Ring, RingHead};
 use crate::crypto::wrap::{self, Binding, WRAP_LEN};
@@ -219,6 +219,11 @@ impl Keyring {
             }
             Ok(tokens)
         })
+    }
+
+    /// For what servers of this vault tell each other.
+    pub fn peer_key(&self) -> PeerKey {
+        self.master.peer_key()
     }
 
     /// The token of an upload's name for a recording that ends on `day`.

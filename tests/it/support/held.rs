@@ -140,6 +140,7 @@ impl HeldVault {
             drain: Arc::default(),
             expire_stats: Arc::default(),
             probes: Default::default(),
+            peers: self.app.peers(),
         };
         let task = tokio::spawn(serve(listener, Arc::new(face), std::future::pending()));
         HeldServer { url: format!("http://{address}"), task }
