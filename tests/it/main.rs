@@ -7,6 +7,7 @@ mod crash;
 mod crowd;
 mod destruction;
 mod disk;
+mod drill;
 mod expiry;
 mod expiry_crash;
 mod hostile;
