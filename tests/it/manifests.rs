@@ -63,7 +63,7 @@ fn resource(kind: &str, name: &str) -> &'static Value {
     resources().iter().find(is_it).unwrap_or_else(|| panic!("there is no {kind} {name}"))
 }
 
-fn list(value: &Value) -> impl Iterator<Item = &Value> {
+fn list(value: &Value) -> std::slice::Iter<'_, Value> {
     value.as_array().map(Vec::as_slice).unwrap_or_default().iter()
 }
 
@@ -305,7 +305,7 @@ impl Image {
 
     /// Volumes as the kubelet gives them: root's, and the group's; then a root that takes nothing.
     fn mount(&mut self, pod: &Value) {
-        self.mounts.clear();
+        self.unmount();
         let targets = list(&container(pod)["volumeMounts"]);
         for path in targets.clone().map(|mount| text(&mount["mountPath"])) {
             fs::create_dir_all(self.root().join(&path[1..])).expect("a mount point");
@@ -317,11 +317,15 @@ impl Image {
             fs::create_dir_all(&volume).expect("a volume");
             chown(&volume, Some(0), Some(NOBODY)).expect("given to the group");
             fs::set_permissions(&volume, fs::Permissions::from_mode(0o2775)).expect("changed");
-            if path == SECRETS {
+            if path == SECRETS && files(&volume).is_empty() {
                 self.fill_secrets(&volume);
             }
             self.mounts.push(Mount::bound(&volume, &self.root().join(&path[1..]), mount["readOnly"] == true));
         }
+    }
+
+    fn unmount(&mut self) {
+        while self.mounts.pop().is_some() {}
     }
 
     fn fill_secrets(&self, volume: &Path) {
@@ -337,7 +341,7 @@ impl Image {
     fn command(&self, pod: &Value, metrics: &str) -> Command {
         let mut command = Command::new("chroot");
         command.arg(format!("--userspec={NOBODY}:{NOBODY}")).arg(self.root()).arg("/usr/local/bin/callvault");
-        command.args(list(&container(pod)["args"]).map(text)).arg("--json");
+        command.args(list(&container(pod)["args"]).map(text));
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").envs(environment(pod));
         command.env("CALLVAULT_STORE", "file:///var/lib/callvault/objects");
         command.env("CALLVAULT_LISTEN", "127.0.0.1:0").env("CALLVAULT_METRICS_LISTEN", metrics);
@@ -347,7 +351,7 @@ impl Image {
 
 impl Drop for Image {
     fn drop(&mut self) {
-        while self.mounts.pop().is_some() {}
+        self.unmount();
     }
 }
 
@@ -402,9 +406,7 @@ fn the_image_starts_as_its_user_on_a_root_that_it_cannot_write_and_answers_its_p
     assert!(log.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "CALLVAULT_LOG_FORMAT: {log}");
     drop(running);
     run(&mut image, expire);
-    let outside = image.root().join("etc/x");
-    let written = Command::new("chroot").arg(image.root()).arg("/usr/local/bin/callvault").arg("--version").output();
-    assert!(written.expect("it runs").status.success() && fs::write(outside, "x").is_err(), "the root takes nothing");
+    assert!(fs::write(image.root().join("etc/x"), "x").is_err(), "the root takes nothing");
 }
 
 #[test]
