@@ -404,6 +404,13 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// How long the oldest key whose term is over has outlived it, at most; `floor`: everything that ended before is
+    /// destroyed, also where a restored catalog has not written that down yet.
+    pub fn shred_lag_s(&self, floor: Epoch, now: Timestamp) -> i64 {
+        let oldest = self.next_expiry.map(|next| next.max(floor.start()));
+        oldest.map_or(0, |oldest| now.as_second() - oldest.as_second()).max(0)
+    }
+
     /// Recordings in a state.
     pub fn count(&self, state: State) -> u64 {
         self.recordings.iter().find(|(known, _)| *known == state).map_or(0, |(_, count)| *count)

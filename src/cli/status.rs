@@ -115,7 +115,7 @@ pub async fn run(vault: Vault, output: Output) -> Outcome {
         sweep_pending: counts.objects_to_sweep,
         punctures_pending: counts.punctures_queued,
         next_expiry: counts.next_expiry,
-        shred_lag_s: since(counts.next_expiry, now),
+        shred_lag_s: counts.shred_lag_s(mark.floor, now),
         mirrors: vault.keyring.mirrors().await,
         replicas: replicas(&vault).await?,
     };

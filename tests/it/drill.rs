@@ -85,6 +85,11 @@ fn a_restore_drill_brings_back_what_lives_and_nothing_that_is_dead() {
     restore(&vault);
     // The catalog is older than the ring: the ring is right.
     vault.ok_at(&["expire"], Some(&shift));
+    let status = vault.ok_at(&["status"], Some(&shift));
+    assert!(
+        status["shred_lag_s"].as_i64().is_some_and(|lag_s| lag_s < 8_100),
+        "what is destroyed is no alarm: {status}"
+    );
     let verified = vault.exit(&["verify"], Some(&shift));
 
     assert_eq!(verified.0, 0, "{}", verified.1);

@@ -67,7 +67,7 @@ pub fn text(status: &Status, paint: Paint) -> String {
     let next = match (status.next_expiry, status.shred_lag_s) {
         (None, _) => "nothing".to_owned(),
         (Some(at), 0) => at.to_string(),
-        (Some(at), lag_s) => format!("{at}, {} ago: its key goes with the next run", span(lag_s)),
+        (Some(at), _) => format!("{at}, {} ago: the next run writes that down", span(since(Some(at), status.at))),
     };
     line("next end", next);
     line("waiting", format!("{} objects to sweep, {} erasures", status.sweep_pending, status.punctures_pending));

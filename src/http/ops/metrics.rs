@@ -101,9 +101,7 @@ impl Readings {
     fn gauges(&self) -> Vec<Reading<i64>> {
         let Face { ingest, reader, drain, .. } = &*self.face;
         let view = reader.keyring.view();
-        let (floor, generation, made) = view.map_or((0, 0, 0), |view| {
-            (view.floor.start().as_second(), view.generation as i64, view.created_at.as_second())
-        });
+        let (generation, made) = view.map_or((0, 0), |view| (view.generation as i64, view.created_at.as_second()));
         let (spool, store_up) = (&reader.spool, i64::from(!ingest.handover.is_down()));
         let (catalog_up, free) = (i64::from(self.known.is_some()), spool.free().unwrap_or(0) as i64);
         let mut gauges = vec![
@@ -120,7 +118,6 @@ impl Readings {
             ("store_up", "Whether the object store took the last object", None, store_up),
             ("catalog_up", "Whether the catalog answered this page", None, catalog_up),
             ("ring_generation", "Generation of the ring in memory", None, generation),
-            ("ring_floor_timestamp", "Everything that ended before is destroyed", Some(Unit::Seconds), floor),
             ("expire_last_advance_timestamp", "When expire wrote the ring in memory", Some(Unit::Seconds), made),
         ];
         if let Some((counts, mark)) = &self.known {
@@ -129,22 +126,20 @@ impl Readings {
         gauges
     }
 
-    fn of_catalog(&self, counts: &Counts, mark: &RingMark) -> [Reading<i64>; 8] {
+    fn of_catalog(&self, counts: &Counts, mark: &RingMark) -> [Reading<i64>; 9] {
         let now = self.face.clock.now().as_second();
         let since = |instant: Option<crate::model::Timestamp>| instant.map_or(0, |at| now - at.as_second()).max(0);
         let run_open = since(mark.run.as_ref().map(|run| run.started_at));
         let waiting = counts.count(State::Spooled) as i64;
+        // Not the floor of the ring in memory, which ages by this server's clock: what is destroyed is what the catalog says.
+        let (floor, lag_s) = (mark.floor.start().as_second(), counts.shred_lag_s(mark.floor, self.face.clock.now()));
         let seconds = || Some(Unit::Seconds);
         [
             ("spool_oldest", "Longest wait for the object store", seconds(), since(counts.oldest_spooled)),
             ("recordings_spooled", "Recordings that wait for the object store", None, waiting),
             ("recordings_live", "Audio that is alive", Some(Unit::Bytes), counts.live_bytes as i64),
-            (
-                "shred_lag",
-                "How long the oldest overdue key has outlived its term",
-                seconds(),
-                since(counts.next_expiry),
-            ),
+            ("shred_lag", "How long the oldest overdue key has outlived its term", seconds(), lag_s),
+            ("ring_floor_timestamp", "Everything that ended before is destroyed", seconds(), floor),
             ("punctures_queued", "Erasures that the next expire carries out", None, counts.punctures_queued as i64),
             ("objects_to_sweep", "Dead objects that are still in the store", None, counts.objects_to_sweep as i64),
             ("expire_run_open", "Age of an expire run that has not finished; 0: none", seconds(), run_open),
