@@ -103,7 +103,7 @@ fn a_restore_drill_brings_back_what_lives_and_nothing_that_is_dead() {
         "a plain deletion is undone by an older catalog, as it was announced"
     );
     assert_eq!(server.see(&audio(&late)).status, 404, "what came after the backup is lost");
-    let again = put(&server, "after the drill", "customer", 6);
+    let again = put(&server, "afterwards", "customer", 6);
     assert!(server.play(&again) == noise(6, 30_000), "it goes on");
     server.stop();
 

@@ -154,7 +154,8 @@ fn every_file_of_the_manifests_is_used_by_a_kustomization() {
 #[test]
 fn every_variable_flag_port_and_path_of_a_manifest_is_known_to_the_program() {
     let help = Command::new(binary()).args(["serve", "--help"]).output().expect("the binary runs");
-    let help = String::from_utf8_lossy(&help.stdout).into_owned();
+    // Without its line breaks.
+    let help = String::from_utf8_lossy(&help.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
     for (who, pod) in pods() {
         let (container, environment) = (container(pod), environment(pod));
         let mounts: BTreeSet<_> = list(&container["volumeMounts"]).map(|mount| text(&mount["mountPath"])).collect();

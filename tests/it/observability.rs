@@ -114,13 +114,13 @@ fn a_key_that_outlives_its_term_is_seen_as_shred_lag() {
     let vault = Vault::new();
     vault.serve().put("call", b"audio").send().id(201);
     let metrics = free_address();
-    // 30 days and 3 hours later, and nobody has run expire.
-    let _server = vault.serve_with(&["--metrics-listen", &metrics], Some("+723h"));
+    // 30 days and 3.5 hours later, and nobody has run expire.
+    let _server = vault.serve_with(&["--metrics-listen", &metrics], Some("+43410m"));
 
     let lag_s = metric(&metrics, "callvault_shred_lag_seconds");
 
-    assert!((10_700.0..11_100.0).contains(&lag_s), "{lag_s}");
-    let status = vault.ok_at(&["status"], Some("+723h"));
+    assert!((12_500.0..12_900.0).contains(&lag_s), "{lag_s}");
+    let status = vault.ok_at(&["status"], Some("+43410m"));
     assert_eq!(status["problems"][0]["severity"], "critical", "{status}");
     assert!(status["problems"][0]["what"].as_str().is_some_and(|what| what.contains("outlived its term by 3 h")));
 }
