@@ -110,7 +110,9 @@ async fn recover_spool(vault: Arc<Vault>) {
 async fn expire_at_intervals(vault: Arc<Vault>, every: Duration) {
     tokio::time::sleep(every.min(FIRST_EXPIRE_AFTER)).await;
     loop {
-        let pause = match vault.expire.run(None).await {
+        let run = vault.expire.run(None).await;
+        vault.expire_stats.note(&run);
+        let pause = match run {
             Ok(report) => {
                 tracing::info!(generation = report.generation, keys = report.keys_destroyed, "expire is done");
                 every

@@ -20,7 +20,7 @@ use crate::catalog::{CatalogError, SharedCatalog};
 use crate::config::{Config, ConfigError, KeySource, ReplicaConfig, write_key};
 use crate::crypto::keys::MasterKey;
 use crate::crypto::random::random;
-use crate::expire::{Expire, NamedClock};
+use crate::expire::{Expire, ExpireStats, NamedClock};
 use crate::http::peers::Peers;
 use crate::ingest::Ingest;
 use crate::keyring::{FileKeyStore, KeyStore, Keyring, KeyringError, Mirrors, Present};
@@ -67,6 +67,8 @@ pub struct Vault {
     pub ingest: Ingest,
     pub playback: Playback,
     pub expire: Expire,
+    /// Of the runs of this process.
+    pub expire_stats: Arc<ExpireStats>,
     pub reader: Reader,
     pub clock: Arc<dyn Clock>,
     /// By which reads are refused.
@@ -170,6 +172,7 @@ impl Vault {
                 stats: Arc::default(),
             },
             expire: Expire { catalog: catalog.clone(), keyring: keyring.clone(), store, clocks: vec![system] },
+            expire_stats: Arc::default(),
             config,
             catalog,
             keyring,

@@ -11,6 +11,7 @@
 //!
 //! [`Catalog`] is the contract. `conformance` holds every backend to it.
 
+mod faults;
 pub mod sqlite;
 
 #[cfg(test)]
@@ -20,6 +21,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use thiserror::Error;
+
+pub use faults::faults;
 
 use crate::crypto::token::TokenHash;
 use crate::crypto::wrap::WRAP_LEN;
@@ -401,6 +404,13 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// How long the oldest key whose term is over has outlived it, at most; `floor`: everything that ended before is
+    /// destroyed, also where a restored catalog has not written that down yet.
+    pub fn shred_lag_s(&self, floor: Epoch, now: Timestamp) -> i64 {
+        let oldest = self.next_expiry.map(|next| next.max(floor.start()));
+        oldest.map_or(0, |oldest| now.as_second() - oldest.as_second()).max(0)
+    }
+
     /// Recordings in a state.
     pub fn count(&self, state: State) -> u64 {
         self.recordings.iter().find(|(known, _)| *known == state).map_or(0, |(_, count)| *count)

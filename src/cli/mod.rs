@@ -97,9 +97,9 @@ pub fn main() -> ExitCode {
     #[cfg(debug_assertions)]
     telemetry::journal::begin();
     // What the tour prints is for a person to read in peace.
-    telemetry::init(if matches!(cli.command, Command::Quickstart) { "warn" } else { "info" });
+    let begun = telemetry::init(if matches!(cli.command, Command::Quickstart) { "warn" } else { "info" });
     let output = Output { is_json: cli.common.json };
-    match run(cli, output) {
+    match begun.map_err(Failure::Config).and_then(|()| run(cli, output)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let (code, message) = match failure {

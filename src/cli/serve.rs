@@ -79,6 +79,8 @@ impl Server {
             clock: vault.latest.clone(),
             limits,
             drain: Arc::default(),
+            expire_stats: vault.expire_stats.clone(),
+            probes: Default::default(),
             peers: vault.peers(),
         });
         start_metrics(&vault.config, face.clone()).await?;

@@ -17,6 +17,7 @@
 
 pub mod receipts;
 pub mod replicas;
+mod stats;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +27,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 pub use receipts::{ReceiptBody, VerifyReport, verify_chain};
+pub use stats::ExpireStats;
 
 use crate::catalog::{
     Announcement, CommittedGeneration, Lease, Puncture, QueuedPuncture, RingMark, Run, SharedCatalog,

@@ -48,6 +48,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::catalog::SharedCatalog;
+use crate::expire::ExpireStats;
 use crate::ingest::Ingest;
 use crate::model::Clock;
 use crate::playback::Playback;
@@ -64,6 +65,8 @@ pub struct Face {
     pub clock: Arc<dyn Clock>,
     pub limits: WireLimits,
     pub drain: Arc<Drain>,
+    pub expire_stats: Arc<ExpireStats>,
+    pub probes: ops::Probes,
     pub peers: Peers,
 }
 

@@ -22,6 +22,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::response::Response;
+use axum::routing::get;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
@@ -68,10 +69,13 @@ pub async fn serve(listener: TcpListener, face: SharedFace, stop: impl Future<Ou
     }
 }
 
-/// Serves metrics until the process ends.
+/// Serves metrics until the process ends, and tells whoever asks whether it is ready: a kubelet is no trusted proxy.
 pub async fn serve_metrics(listener: TcpListener, face: SharedFace) {
-    let metrics = face.clone();
-    let app = Router::new().route("/metrics", axum::routing::get(move || ops::metrics(metrics.clone())));
+    let (metrics, ready) = (face.clone(), face.clone());
+    let app = Router::new()
+        .route("/metrics", get(move |headers| ops::metrics(metrics.clone(), headers)))
+        .route("/healthz", get(ops::healthz))
+        .route("/readyz", get(move || ops::readyz(ready.clone())));
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {

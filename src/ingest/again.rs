@@ -9,8 +9,8 @@ use futures::StreamExt;
 use super::digest::ExpectedDigests;
 use super::intake::{End, Intake, check};
 use super::{
-    Body, BodyBreak, Ingest, Outcome, Received, Target, Upload, broken, elsewhere, not_committed, not_read,
-    not_spooled, wrong_length,
+    Body, BodyBreak, Ingest, Outcome, Received, Target, Upload, broken, elsewhere, not_committed, not_spooled,
+    wrong_length,
 };
 use crate::catalog::Recording;
 use crate::crypto::random::random;
@@ -79,10 +79,10 @@ impl Ingest {
         mut body: impl Body,
         claim: &Claim,
     ) -> Result<Received> {
-        let data_key = self.reader.any_data_key(&known).map_err(not_read)?;
-        let opened = self.reader.open(&known, &data_key).await.map_err(not_read)?;
+        let data_key = self.reader.any_data_key(&known).map_err(|error| self.not_read(error))?;
+        let opened = self.reader.open(&known, &data_key).await.map_err(|error| self.not_read(error))?;
         let is_partial = known.completeness == Completeness::Partial;
-        match compare_body(&opened, &mut upload, &mut body).await.map_err(not_read)? {
+        match compare_body(&opened, &mut upload, &mut body).await.map_err(|error| self.not_read(error))? {
             Compared::Same if upload.range.is_some_and(|range| Some(range.len()) != known.plain_len) => {
                 Err(wrong_length())
             }
@@ -155,15 +155,15 @@ impl Ingest {
 
     /// The way into a new object for a recording that has one already, whose bytes it begins with.
     pub(super) async fn reopen(&self, known: Recording, digests: ExpectedDigests) -> Result<Intake> {
-        let data_key = self.reader.any_data_key(&known).map_err(not_read)?;
-        let opened = self.reader.open(&known, &data_key).await.map_err(not_read)?;
+        let data_key = self.reader.any_data_key(&known).map_err(|error| self.not_read(error))?;
+        let opened = self.reader.open(&known, &data_key).await.map_err(|error| self.not_read(error))?;
         let len = opened.geometry().plain_len();
         let target = Target { row: known, data_key, object: ObjectId(random()) };
         let mut intake = self.begin_intake(target, digests).await?;
         let copied = async {
             let mut offset = 0;
             while let Some(range) = ByteRange::new(offset, len.saturating_sub(1), len) {
-                for piece in opened.window(offset, range).await.map_err(not_read)? {
+                for piece in opened.window(offset, range).await.map_err(|error| self.not_read(error))? {
                     offset += piece.len() as u64;
                     intake.copy(&piece).map_err(not_spooled)?;
                 }

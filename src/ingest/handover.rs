@@ -180,6 +180,7 @@ impl Ingest {
             Ok(_) => Ok(()),
             Err(error @ (StoreError::Missing | StoreError::WrongLength(_))) => {
                 let error = ReadError::Integrity(format!("neither the spool nor the store has the object: {error}"));
+                self.stats.integrity_events.fetch_add(1, Relaxed);
                 tracing::error!(event = "integrity", recording.id = %row.id, %error, "a spooled recording is missing");
                 Err(Error::new(crate::model::Problem::Integrity, "a spooled recording is missing").because(error))
             }

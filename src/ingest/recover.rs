@@ -19,7 +19,7 @@ use futures::StreamExt;
 use super::digest::ExpectedDigests;
 use super::intake::{Closed, Intake};
 use super::remains::Remains;
-use super::{Ingest, Target, not_committed, not_read, not_spooled};
+use super::{Ingest, Target, not_committed, not_spooled};
 use crate::catalog::{CatalogError, Recording};
 use crate::crypto::random::random;
 use crate::model::error::chain;
@@ -168,9 +168,9 @@ impl Ingest {
             Err(ReadError::Gone) => {
                 let mark = self.catalog.ring_mark().await.map_err(not_committed)?;
                 let is_dead = row.wraps.iter().all(|wrap| wrap.sealed.is_none() || mark.is_dying(&wrap.path));
-                return if is_dead { Ok(None) } else { Err(not_read(ReadError::Gone)) };
+                return if is_dead { Ok(None) } else { Err(self.not_read(ReadError::Gone)) };
             }
-            Err(error) => return Err(not_read(error)),
+            Err(error) => return Err(self.not_read(error)),
         };
         let remains = Remains::examine(&self.reader.spool, &row, &data_key, leftover)?;
         if remains.plain_len() <= row.plain_len.unwrap_or(0) {

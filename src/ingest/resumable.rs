@@ -25,7 +25,7 @@ use registry::{OpenUpload, Opened, State, Way};
 use super::digest::ExpectedDigests;
 use super::intake::{End, Intake, check};
 use super::remains::Remains;
-use super::{Body, BodyBreak, Ingest, Upload, broken, elsewhere, empty_body, not_committed, not_read, not_spooled};
+use super::{Body, BodyBreak, Ingest, Upload, broken, elsewhere, empty_body, not_committed, not_spooled};
 use crate::catalog::{Recording, Resume, Tenant};
 use crate::model::error::chain;
 use crate::model::{Completeness, Error, Problem, RecordingId, ReplicaName, Result, State as Life, Timestamp};
@@ -348,7 +348,7 @@ impl Ingest {
         let way = match (row.state, leftover) {
             _ if row.completeness == Completeness::Complete => return Ok(Reopened::Finished(Box::new(row))),
             (Life::Receiving, leftover) => {
-                let data_key = self.reader.any_data_key(&row).map_err(not_read)?;
+                let data_key = self.reader.any_data_key(&row).map_err(|error| self.not_read(error))?;
                 let object = crate::model::ObjectId(crate::crypto::random::random());
                 let leftover = leftover.unwrap_or_default();
                 let remains = Remains::examine(&self.reader.spool, &row, &data_key, &leftover)?;

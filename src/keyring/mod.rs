@@ -116,6 +116,8 @@ pub struct RingView {
     pub level: u8,
     pub generation: u64,
     pub floor: Epoch,
+    /// When the run that made this generation wrote it.
+    pub created_at: Timestamp,
     pub cover_count: usize,
 }
 
@@ -146,6 +148,10 @@ impl Keyring {
             level: loaded.head.level as u8,
             generation: loaded.head.generation,
             floor: loaded.ring.floor(),
+            created_at: i64::try_from(loaded.head.created_at_s)
+                .ok()
+                .and_then(|second| Timestamp::from_second(second).ok())
+                .unwrap_or(Timestamp::MAX),
             cover_count: loaded.ring.cover_count(),
         })
     }

@@ -30,6 +30,7 @@ use crate::model::{
 use crate::reading::arriving::Arriving;
 use crate::reading::live::{Live, Reach};
 use crate::reading::{Opened, ReadError, Reader, WINDOW_LEN, life};
+use crate::timing::Timing;
 
 /// Windows that are fetched before they are asked for.
 const READ_AHEAD: usize = 1;
@@ -40,6 +41,8 @@ pub struct PlaybackStats {
     pub served_bytes: AtomicU64,
     pub sessions: AtomicU64,
     pub integrity_events: AtomicU64,
+    /// From a request's head to the first bytes of an answer that has some.
+    pub first_byte: Timing,
 }
 
 /// The verb.

@@ -10,6 +10,7 @@
 mod date;
 mod local;
 mod s3;
+mod stats;
 
 use std::fs::File;
 use std::ops::Range;
@@ -23,6 +24,8 @@ use object_store::path::Path;
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt};
 use thiserror::Error;
 use tokio::sync::Semaphore;
+
+pub use stats::{Operation, StoreStats};
 
 use crate::model::{ObjectId, Timestamp};
 
@@ -56,6 +59,7 @@ pub struct Store {
     /// Where the store is another machine: what its answers say of the time.
     dates: Option<date::Dates>,
     uploads: Arc<Semaphore>,
+    stats: Arc<StoreStats>,
 }
 
 // Limit: uploads to a store that are read into memory at once, 16 MiB each.
@@ -96,9 +100,20 @@ impl Store {
         &self.description
     }
 
+    pub fn stats(&self) -> &StoreStats {
+        &self.stats
+    }
+
     /// Takes a closed spool file. On the same local file system it costs no copy: the object is a second name of the file.
     /// An object that is there already, from before a crash, is left or written again with the same bytes.
     pub async fn put(&self, parcel: Parcel<'_>) -> Result<()> {
+        let begun = Instant::now();
+        let taken = self.take(parcel).await;
+        self.stats.note(Operation::Put, begun, &taken);
+        taken
+    }
+
+    async fn take(&self, parcel: Parcel<'_>) -> Result<()> {
         if let Some(root) = &self.root
             && root.link(&self.spell(parcel.object), parcel.path).await?
         {
@@ -109,14 +124,33 @@ impl Store {
         s3::upload(&*self.objects, &self.spell(parcel.object), file, parcel.sealed_len).await
     }
 
+    /// Whether the store answers. It is asked for an object that is not there: names are random, and none is all zeros.
+    pub async fn probe(&self) -> Result<()> {
+        if let Some(root) = &self.root {
+            root.probe()?;
+        }
+        match self.object(ObjectId([0; 16]), 0).fetch(0..1).await {
+            Ok(_) | Err(StoreError::Missing | StoreError::WrongLength(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// An object that must be `sealed_len` long, for reading. Nothing is asked of the store yet.
     pub fn object(&self, object: ObjectId, sealed_len: u64) -> StoredObject {
         let file = self.root.as_ref().map(|root| root.file(&self.spell(object)));
-        StoredObject { objects: self.objects.clone(), location: self.spell(object), sealed_len, file }
+        let stats = self.stats.clone();
+        StoredObject { objects: self.objects.clone(), location: self.spell(object), sealed_len, file, stats }
     }
 
     /// Deletes in bulk; one that is not there counts as deleted. Returns those that are gone.
     pub async fn delete(&self, objects: &[ObjectId]) -> Result<Vec<ObjectId>> {
+        let begun = Instant::now();
+        let deleted = self.delete_all(objects).await;
+        self.stats.note(Operation::Delete, begun, &deleted);
+        deleted
+    }
+
+    async fn delete_all(&self, objects: &[ObjectId]) -> Result<Vec<ObjectId>> {
         let paths: Vec<_> = objects.iter().map(|object| Ok(self.spell(*object))).collect();
         let results = self.objects.delete_stream(futures::stream::iter(paths).boxed()).collect::<Vec<_>>().await;
         let mut gone = Vec::new();
@@ -157,11 +191,19 @@ pub struct StoredObject {
     sealed_len: u64,
     /// On local disk it is opened once.
     file: Option<local::LazyFile>,
+    stats: Arc<StoreStats>,
 }
 
 impl StoredObject {
     /// Exactly these bytes; an object of another length is told from an outage.
     pub async fn read(&self, range: Range<u64>) -> Result<Bytes> {
+        let begun = Instant::now();
+        let bytes = self.fetch(range).await;
+        self.stats.note(Operation::Get, begun, &bytes);
+        bytes
+    }
+
+    async fn fetch(&self, range: Range<u64>) -> Result<Bytes> {
         if let Some(file) = &self.file {
             return file.read(range, self.sealed_len).await;
         }

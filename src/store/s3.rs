@@ -51,6 +51,7 @@ pub fn open(place: &str) -> Result<Store> {
         description: format!("s3://{place}"),
         dates: Some(dates),
         uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
+        stats: Arc::default(),
     })
 }
 

@@ -138,6 +138,8 @@ impl HeldVault {
                 trusted_proxies: Vec::new(),
             },
             drain: Arc::default(),
+            expire_stats: Arc::default(),
+            probes: Default::default(),
             peers: self.app.peers(),
         };
         let task = tokio::spawn(serve(listener, Arc::new(face), std::future::pending()));
