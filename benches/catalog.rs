@@ -22,7 +22,8 @@ use callvault::catalog::{
 use callvault::crypto::random::random;
 use callvault::model::epoch::{Tag, TreeId};
 use callvault::model::{
-    Class, Clock, Completeness, Epoch, ObjectId, RecordingId, State, TenantNumber, Term, TimePath, Timestamp,
+    Class, Clock, Completeness, Epoch, ObjectId, RecordingId, ReplicaName, State, TenantNumber, Term, TimePath,
+    Timestamp,
 };
 use jiff::SignedDuration;
 
@@ -114,6 +115,7 @@ async fn upload(catalog: &SharedCatalog, tenant: TenantNumber, ends_in: SignedDu
     let tag = Tag::from_random(u64::from_be_bytes(random()));
     let path = TimePath { tree: TreeId(1), epoch: Epoch::of(expires_at), tag };
     let (id, object) = (RecordingId::new(now, random()), ObjectId(random()));
+    let holder: ReplicaName = "bench".parse().expect("a name");
     let new = NewRecording {
         id,
         tenant,
@@ -125,6 +127,7 @@ async fn upload(catalog: &SharedCatalog, tenant: TenantNumber, ends_in: SignedDu
         wraps: vec![WrapRow { class: Class::Customer, path, expires_at, sealed: Some([1; 72]) }],
         call: None,
         resume: None,
+        holder: holder.clone(),
     };
     catalog.begin(new).await.expect("a free name and path");
     let finished = Finished {
@@ -138,6 +141,7 @@ async fn upload(catalog: &SharedCatalog, tenant: TenantNumber, ends_in: SignedDu
         label: None,
         wraps: vec![(Class::Customer, [2; 72])],
         changed_at: now,
+        holder,
     };
     catalog.finish(finished).await.expect("it was begun");
 }

@@ -60,6 +60,7 @@ mod open;
 mod partitions;
 mod pool;
 mod recordings;
+mod replicas;
 mod rows;
 mod settings;
 mod shred;
@@ -76,13 +77,13 @@ use self::leases::Leases;
 use self::open::Vault;
 use self::pool::{Pool, Session};
 use super::{
-    Announcement, Catalog, CatalogError, ClassCount, CommittedGeneration, Counts, Ending, Finished, GuardedRow, Lease,
-    Listing, NewRecording, NewTenant, QueuedPuncture, ReceiptRow, Recording, Replica, Result, Resume, RingMark, Run,
-    Tenant, TenantChange, TokenRow,
+    Announcement, Catalog, CatalogError, ClassCount, CommittedGeneration, Counts, Ending, Finished, GuardedRow,
+    HeldCount, Lease, Listing, NewRecording, NewTenant, QueuedPuncture, ReceiptRow, Recording, Replica, Result, Resume,
+    RingMark, Run, Tenant, TenantChange, TokenRow,
 };
 use crate::crypto::token::TokenHash;
 use crate::model::epoch::EPOCH_S;
-use crate::model::{Epoch, ObjectId, RecordingId, Slug, State, TenantNumber, Timestamp, TokenId};
+use crate::model::{Epoch, ObjectId, RecordingId, ReplicaName, Slug, State, TenantNumber, Timestamp, TokenId};
 
 pub use self::open::OpenError;
 pub use self::settings::{Limits, Settings};
@@ -285,8 +286,19 @@ impl Catalog for Postgres {
         self.pool.read(|db| async move { listing::list(&db, listing).await }).await
     }
 
-    async fn in_state(&self, state: State, after: Option<RecordingId>, limit: u32) -> Result<Vec<Recording>> {
-        self.pool.read(|db| async move { listing::in_state(&db, state, after, limit).await }).await
+    async fn in_state(
+        &self,
+        state: State,
+        holder: Option<&ReplicaName>,
+        after: Option<RecordingId>,
+        limit: u32,
+    ) -> Result<Vec<Recording>> {
+        self.pool.read(|db| async move { listing::in_state(&db, state, holder, after, limit).await }).await
+    }
+
+    async fn entrust(&self, id: RecordingId, replica: &ReplicaName) -> Result<ReplicaName> {
+        let replica = replica.clone();
+        write!(self, (replica) => recordings::entrust(&db, id, replica), db)
     }
 
     async fn end(&self, id: RecordingId, ending: Ending, at: Timestamp) -> Result<Recording> {
@@ -370,21 +382,49 @@ impl Catalog for Postgres {
         write!(self, (objects) => house::swept(&db, objects), db)
     }
 
-    async fn enter_replica(&self, replica: &str) -> Result<Lease> {
-        let id = replica.to_owned();
-        let slot = write!(self, (id) => house::enter_replica(&db, id), db)?;
+    async fn enter_replica(&self, replica: &ReplicaName, url: Option<&str>) -> Result<Lease> {
+        let name = replica.clone();
+        let slot = write!(self, (name) => replicas::slot(&db, name), db)?;
         let lease = self.leases.take(REPLICA_LOCK, slot).await?.ok_or(CatalogError::WrongState)?;
-        self.set_replica_generation(replica, 0).await?;
+        let (name, url) = (replica.clone(), url.map(str::to_owned));
+        write!(self, (name, url) => replicas::enter(&db, name, slot, url.as_deref()), db)?;
         Ok(lease)
     }
 
-    async fn set_replica_generation(&self, replica: &str, generation: u64) -> Result<()> {
-        let id = replica.to_owned();
-        write!(self, (id) => house::set_replica_generation(&db, id, generation), db)
+    async fn set_replica_generation(&self, replica: &ReplicaName, generation: u64, at: Timestamp) -> Result<()> {
+        let name = replica.clone();
+        write!(self, (name) => replicas::set_generation(&db, name, generation, at), db)
     }
 
     async fn replicas(&self) -> Result<Vec<Replica>> {
-        self.pool.read(|db| async move { house::replicas(&db).await }).await
+        self.pool.read(|db| async move { replicas::listed(&db).await }).await
+    }
+
+    async fn held(&self, replica: &ReplicaName) -> Result<HeldCount> {
+        self.pool.read(|db| async move { replicas::held(&db, replica).await }).await
+    }
+
+    async fn adopt(&self, replica: &ReplicaName) -> Result<u64> {
+        let name = replica.clone();
+        write!(self, (name) => replicas::adopt(&db, name), db)
+    }
+
+    async fn release(&self, replica: &ReplicaName) -> Result<u64> {
+        let name = replica.clone();
+        write!(self, (name) => replicas::release(&db, name), db)
+    }
+
+    async fn forget_replica(&self, replica: &ReplicaName) -> Result<()> {
+        let slot = self.pool.read(|db| async move { replicas::known_slot(&db, replica).await }).await?;
+        let Some(slot) = slot else { return Ok(()) };
+        // Held while it is forgotten, so that nobody enters under the name meanwhile.
+        let _lease = self.leases.take(REPLICA_LOCK, slot).await?.ok_or(CatalogError::WrongState)?;
+        let name = replica.clone();
+        write!(self, (name) => replicas::forget(&db, name), db)
+    }
+
+    async fn now(&self) -> Result<Option<Timestamp>> {
+        self.pool.read(|db| async move { replicas::now(&db).await }).await
     }
 
     async fn counts(&self) -> Result<Counts> {

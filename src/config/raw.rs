@@ -86,6 +86,8 @@ settings! {
         drain: Drain,
         #[command(flatten)]
         postgres: Postgres,
+        #[command(flatten)]
+        replica: Replica,
     }
 }
 
@@ -177,6 +179,20 @@ settings! {
         /// How long after its end a recording is told as gone, and not as unknown; at least 672h [default: 9600h, 400 days]
         #[arg(id = "postgres-gone-keep", long = "postgres-gone-keep", global = true, env = "CALLVAULT_POSTGRES_GONE_KEEP", value_name = "TIME")]
         gone_keep: String,
+    }
+}
+
+settings! {
+    Replica {
+        /// This server's name among those that share the catalog; it stays with the spool [default: the host's name; callvault over SQLite]
+        #[arg(id = "replica-name", long = "replica-name", global = true, env = "CALLVAULT_REPLICA_NAME", value_name = "NAME")]
+        name: String,
+        /// Where the other servers reach this one, such as http://callvault-0.callvault:8787 [default: nowhere]
+        #[arg(id = "replica-url", long = "replica-url", global = true, env = "CALLVAULT_REPLICA_URL", value_name = "URL")]
+        url: String,
+        /// Playback of a recording that lies in another server's spool: proxy or refuse [default: proxy]
+        #[arg(id = "replica-playback", long = "replica-playback", global = true, env = "CALLVAULT_REPLICA_PLAYBACK", value_name = "HOW")]
+        playback: String,
     }
 }
 

@@ -32,8 +32,10 @@ pub fn open(dir: &FilePath) -> Result<Store> {
         objects: Arc::new(objects),
         prefix: Path::default(),
         description: format!("file://{}", root.display()),
+        dates: None,
         root: Some(Arc::new(Root { dir: root, opened: disk.mark(), disk, durable_folders: Mutex::default() })),
         uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
+        stats: Arc::default(),
     })
 }
 
@@ -56,6 +58,11 @@ enum Linked {
 }
 
 impl Root {
+    /// Whether the directory is there: a disk that was taken away looks like a store without objects.
+    pub fn probe(&self) -> Result<()> {
+        std::fs::metadata(&self.dir).map(|_| ()).map_err(|error| StoreError::Unavailable(error.into()))
+    }
+
     pub fn file(&self, location: &Path) -> LazyFile {
         LazyFile::new(self.dir.join(location.as_ref()))
     }

@@ -7,13 +7,16 @@
 //! Only sealed bytes come in here, and an object's name is random: a listing tells the number and sizes of recordings, and
 //! nothing of tenants, calls or times.
 
+mod date;
 mod local;
 mod s3;
+mod stats;
 
 use std::fs::File;
 use std::ops::Range;
 use std::path::Path as FilePath;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -22,7 +25,9 @@ use object_store::{GetOptions, ObjectStore, ObjectStoreExt};
 use thiserror::Error;
 use tokio::sync::Semaphore;
 
-use crate::model::ObjectId;
+pub use stats::{Operation, StoreStats};
+
+use crate::model::{ObjectId, Timestamp};
 
 /// Why the store did not do it; how to react is all that a verb needs to know.
 #[derive(Debug, Error)]
@@ -51,7 +56,10 @@ pub struct Store {
     /// The directory, where the store is one.
     root: Option<Arc<local::Root>>,
     description: String,
+    /// Where the store is another machine: what its answers say of the time.
+    dates: Option<date::Dates>,
     uploads: Arc<Semaphore>,
+    stats: Arc<StoreStats>,
 }
 
 // Limit: uploads to a store that are read into memory at once, 16 MiB each.
@@ -74,13 +82,38 @@ impl Store {
         }
     }
 
+    /// The time of the store's machine, asked for anew. `None`: it is this one, or it does not answer, or tells no time.
+    pub async fn now(&self) -> Option<Timestamp> {
+        let dates = self.dates.as_ref()?;
+        let asked_at = Instant::now();
+        // That there is no such object is an answer as any other, and a refusal has a date too.
+        let answer = self.objects.head(&self.prefix.clone().join("clock")).await;
+        let now = dates.since(asked_at);
+        if now.is_none() {
+            let error = answer.err().map(|error| error.to_string());
+            tracing::warn!(error, "the object store's clock cannot be read");
+        }
+        now
+    }
+
     pub fn describe(&self) -> &str {
         &self.description
+    }
+
+    pub fn stats(&self) -> &StoreStats {
+        &self.stats
     }
 
     /// Takes a closed spool file. On the same local file system it costs no copy: the object is a second name of the file.
     /// An object that is there already, from before a crash, is left or written again with the same bytes.
     pub async fn put(&self, parcel: Parcel<'_>) -> Result<()> {
+        let begun = Instant::now();
+        let taken = self.take(parcel).await;
+        self.stats.note(Operation::Put, begun, &taken);
+        taken
+    }
+
+    async fn take(&self, parcel: Parcel<'_>) -> Result<()> {
         if let Some(root) = &self.root
             && root.link(&self.spell(parcel.object), parcel.path).await?
         {
@@ -91,14 +124,33 @@ impl Store {
         s3::upload(&*self.objects, &self.spell(parcel.object), file, parcel.sealed_len).await
     }
 
+    /// Whether the store answers. It is asked for an object that is not there: names are random, and none is all zeros.
+    pub async fn probe(&self) -> Result<()> {
+        if let Some(root) = &self.root {
+            root.probe()?;
+        }
+        match self.object(ObjectId([0; 16]), 0).fetch(0..1).await {
+            Ok(_) | Err(StoreError::Missing | StoreError::WrongLength(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// An object that must be `sealed_len` long, for reading. Nothing is asked of the store yet.
     pub fn object(&self, object: ObjectId, sealed_len: u64) -> StoredObject {
         let file = self.root.as_ref().map(|root| root.file(&self.spell(object)));
-        StoredObject { objects: self.objects.clone(), location: self.spell(object), sealed_len, file }
+        let stats = self.stats.clone();
+        StoredObject { objects: self.objects.clone(), location: self.spell(object), sealed_len, file, stats }
     }
 
     /// Deletes in bulk; one that is not there counts as deleted. Returns those that are gone.
     pub async fn delete(&self, objects: &[ObjectId]) -> Result<Vec<ObjectId>> {
+        let begun = Instant::now();
+        let deleted = self.delete_all(objects).await;
+        self.stats.note(Operation::Delete, begun, &deleted);
+        deleted
+    }
+
+    async fn delete_all(&self, objects: &[ObjectId]) -> Result<Vec<ObjectId>> {
         let paths: Vec<_> = objects.iter().map(|object| Ok(self.spell(*object))).collect();
         let results = self.objects.delete_stream(futures::stream::iter(paths).boxed()).collect::<Vec<_>>().await;
         let mut gone = Vec::new();
@@ -139,11 +191,19 @@ pub struct StoredObject {
     sealed_len: u64,
     /// On local disk it is opened once.
     file: Option<local::LazyFile>,
+    stats: Arc<StoreStats>,
 }
 
 impl StoredObject {
     /// Exactly these bytes; an object of another length is told from an outage.
     pub async fn read(&self, range: Range<u64>) -> Result<Bytes> {
+        let begun = Instant::now();
+        let bytes = self.fetch(range).await;
+        self.stats.note(Operation::Get, begun, &bytes);
+        bytes
+    }
+
+    async fn fetch(&self, range: Range<u64>) -> Result<Bytes> {
         if let Some(file) = &self.file {
             return file.read(range, self.sealed_len).await;
         }

@@ -12,6 +12,7 @@ use object_store::{ClientConfigKey, MultipartUpload, ObjectStore, ObjectStoreExt
 
 use tokio::sync::Semaphore;
 
+use super::date::Dates;
 use super::{Result, Store, StoreError, UPLOADS_MAX, not_done};
 
 /// Up to here an object is one request; a three-minute call in G.711 is 1.4 MB.
@@ -31,11 +32,13 @@ pub fn open(place: &str) -> Result<Store> {
     if bucket.is_empty() {
         return Err(StoreError::Misconfigured("store is s3://<bucket>/<prefix>: the bucket is missing".into()));
     }
+    let dates = Dates::default();
     let builder = AmazonS3Builder::from_env()
         .with_bucket_name(bucket)
         // One by one: replacing the client's options would drop those that came from the environment.
         .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::ConnectTimeout), CONNECT_TIMEOUT)
         .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), REQUEST_TIMEOUT)
+        .with_http_connector(dates.clone())
         .with_retry(RetryConfig { max_retries: RETRIES_MAX, retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() });
     let objects = builder.build().map_err(|error| {
         StoreError::Misconfigured(format!("the S3 store {bucket} cannot be used, check the AWS_* variables: {error}"))
@@ -46,7 +49,9 @@ pub fn open(place: &str) -> Result<Store> {
         prefix,
         root: None,
         description: format!("s3://{place}"),
+        dates: Some(dates),
         uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
+        stats: Arc::default(),
     })
 }
 

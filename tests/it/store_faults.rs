@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use callvault::model::Clock;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper::{Request, Response, StatusCode};
@@ -19,7 +20,7 @@ use crate::support::wire::metric;
 use crate::support::{Client, Server, Vault, files, free_address, id_of, json, noise, wait_until};
 
 const ACCESS_KEY: &str = "AKIATEST";
-const SECRET_KEY: &str = "a-secret-of-the-test";
+pub const SECRET_KEY: &str = "a-secret-of-the-test";
 const MIB: usize = 1 << 20;
 /// An upload is answered within this even when the store is down: senders give up after 30 s.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
@@ -338,7 +339,7 @@ async fn put(client: &Client, server: &Server, name: &str, bytes: Vec<u8>) -> (u
 }
 
 /// An S3 store with one bucket, on a port of its own, that checks signatures and fails where it is told to.
-struct Bucket {
+pub struct Bucket {
     dir: TempDir,
     port: u16,
     state: Arc<Mutex<Faults>>,
@@ -352,10 +353,18 @@ struct Faults {
     /// Every answer takes this long.
     delay: Duration,
     requests: Vec<String>,
+    /// What its clock says: so many seconds later than it is, or nothing that could be read.
+    date: Option<Date>,
+}
+
+#[derive(Clone, Copy)]
+pub enum Date {
+    Ahead(i64),
+    Unreadable,
 }
 
 impl Bucket {
-    async fn start() -> Bucket {
+    pub async fn start() -> Bucket {
         let dir = tempfile::tempdir().expect("a temporary directory");
         std::fs::create_dir(dir.path().join("bucket")).expect("a bucket");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -381,7 +390,7 @@ impl Bucket {
     }
 
     /// Nothing listens any more, and connections are broken.
-    async fn stop(&mut self) {
+    pub async fn stop(&mut self) {
         let serving = self.serving.take().expect("it serves");
         serving.abort();
         serving.await.expect_err("it was aborted");
@@ -402,6 +411,10 @@ impl Bucket {
         self.state.lock().expect("no holder panics").delay = delay;
     }
 
+    pub fn say(&self, date: Option<Date>) {
+        self.state.lock().expect("no holder panics").date = date;
+    }
+
     fn requests(&self) -> Vec<String> {
         self.state.lock().expect("no holder panics").requests.clone()
     }
@@ -411,7 +424,7 @@ impl Bucket {
         files(&self.dir.path().join("bucket")).into_iter().filter(is_object).collect()
     }
 
-    fn vault(&self, secret_key: &str) -> Vault {
+    pub fn vault(&self, secret_key: &str) -> Vault {
         let variables = [
             ("CALLVAULT_STORE", "s3://bucket/some/prefix"),
             ("AWS_ENDPOINT", &format!("http://127.0.0.1:{}", self.port)),
@@ -443,7 +456,17 @@ async fn answer(
         })
     };
     if !fails {
-        return Service::call(&s3, request).await;
+        let mut answer = Service::call(&s3, request).await?;
+        let date = match state.lock().expect("no holder panics").date {
+            None => return Ok(answer),
+            Some(Date::Ahead(seconds)) => {
+                let now = callvault::model::clock::SystemClock.now() + jiff::SignedDuration::from_secs(seconds);
+                callvault::http::audio::http_date(now)
+            }
+            Some(Date::Unreadable) => "the day before yesterday".to_owned(),
+        };
+        answer.headers_mut().insert("date", date.parse().expect("a header's value"));
+        return Ok(answer);
     }
     let mut response = Response::new(s3s::Body::from("<Error><Code>InternalError</Code></Error>".to_owned()));
     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;

@@ -55,7 +55,8 @@ pub(super) async fn end(db: &Session, id: RecordingId, ending: Ending, at: Times
 /// The rows of the wraps stay, so that the run in which their keys die counts them.
 async fn forget(db: &Session, before: &Recording, place: Place, state: State, at: Timestamp) -> Outcome<()> {
     let key = uuid(*before.id.as_bytes());
-    let sql = "UPDATE recording SET state = $3, gone = true, changed_at = $4 WHERE id = $1 AND ends = $2";
+    let sql =
+        "UPDATE recording SET state = $3, gone = true, changed_at = $4, holder = NULL WHERE id = $1 AND ends = $2";
     db.execute(sql, &[&key, &place.epoch, &(state as i16), &millis(at)]).await?;
     db.execute(FORGET, &[&vec![key], &vec![place.epoch]]).await?;
     null_wraps(db, before.id.into()).await?;

@@ -68,15 +68,16 @@ impl Trouble {
     }
 
     pub fn not_done(self, waited: Duration) -> CatalogError {
-        match self {
-            Trouble::Refused(error) => error,
+        let failed = match self {
+            Trouble::Refused(error) => return error,
             Trouble::Failed(error) | Trouble::Cut(PoolError::Backend(error)) => not_done(&error),
             Trouble::Cut(_) => CatalogError::Unavailable(Box::new(Said::Busy(waited))),
             Trouble::Lost => {
                 CatalogError::Unavailable(Box::new(Said::Cut("during a commit, which did not take place".into())))
             }
             Trouble::InDoubt => CatalogError::Unavailable(Box::new(Said::InDoubt)),
-        }
+        };
+        failed.counted()
     }
 
     /// The constraint's table, when a unique index refused a row.

@@ -1,10 +1,9 @@
-//! The sweep's queue, the replicas' rows, and the counts.
+//! The sweep's queue, and the counts.
 
 use super::errors::Outcome;
 use super::pool::Session;
 use super::rows::{not_stored_by_us, take, take_optional, uuid};
-use crate::catalog::stored::int;
-use crate::catalog::{CatalogError, Counts, NEXT_SPOOLED, Replica};
+use crate::catalog::{Counts, NEXT_SPOOLED};
 use crate::model::{ObjectId, State, Timestamp};
 
 /// More changes than this are added up: that many are read in a millisecond.
@@ -25,34 +24,6 @@ pub(super) async fn swept(db: &Session, objects: &[ObjectId]) -> Outcome<()> {
     let objects: Vec<_> = objects.iter().map(|object| uuid(object.0)).collect();
     db.execute("DELETE FROM sweep WHERE object = ANY ($1)", &[&objects]).await?;
     Ok(())
-}
-
-pub(super) async fn set_replica_generation(db: &Session, replica: &str, generation: u64) -> Outcome<()> {
-    let sql = "INSERT INTO replica (id, generation) VALUES ($1, $2)
-               ON CONFLICT (id) DO UPDATE SET generation = excluded.generation";
-    db.execute(sql, &[&replica, &int(generation)]).await?;
-    Ok(())
-}
-
-/// Of two numbers, the first is the kind of lock; its holder is a session that lives.
-const LIVING: &str = "EXISTS (SELECT 1 FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
-    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-    AND l.classid = $1::integer::oid AND l.objid = replica.slot::oid)";
-
-pub(super) async fn replicas(db: &Session) -> Outcome<Vec<Replica>> {
-    let sql = format!("SELECT id, generation FROM replica WHERE {LIVING} ORDER BY id COLLATE \"C\"");
-    let rows = db.all(&sql, &[&super::REPLICA_LOCK]).await?;
-    rows.iter().map(|row| Ok(Replica { id: row.try_get(0)?, generation: take(row, 1)? })).collect()
-}
-
-/// Gives a server its row, and takes away those whose servers are dead. Returns the key of its lock.
-pub(super) async fn enter_replica(db: &Session, replica: &str) -> Outcome<i32> {
-    let sql = format!("DELETE FROM replica WHERE id <> $2 AND NOT {LIVING}");
-    db.execute(&sql, &[&super::REPLICA_LOCK, &replica]).await?;
-    let sql = "INSERT INTO replica (id, generation) VALUES ($1, 0)
-               ON CONFLICT (id) DO UPDATE SET id = excluded.id RETURNING slot";
-    let row = db.first(sql, &[&replica]).await?;
-    Ok(row.ok_or_else(|| CatalogError::Damaged("a replica has no row".into()))?.try_get(0)?)
 }
 
 /// The counts, and whether the tally has grown.

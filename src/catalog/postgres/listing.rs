@@ -11,7 +11,7 @@ use super::tenants::number;
 use super::{LIVES, REACHED};
 use crate::catalog::stored::{millis, millis_up, second};
 use crate::catalog::{Listing, Recording};
-use crate::model::{Class, RecordingId, State, TenantNumber};
+use crate::model::{Class, RecordingId, ReplicaName, State, TenantNumber};
 
 type Value = Box<dyn ToSql + Sync + Send>;
 
@@ -147,15 +147,21 @@ pub(super) fn name_sql() -> String {
 pub(super) async fn in_state(
     db: &Session,
     state: State,
+    holder: Option<&ReplicaName>,
     after: Option<RecordingId>,
     limit: u32,
 ) -> Outcome<Vec<Recording>> {
     let after = after.map_or(Uuid::nil(), |id| uuid(*id.as_bytes()));
-    let rows = db.all(&state_sql(state), &[&after, &i64::from(limit)]).await?;
+    let rows = match holder {
+        Some(holder) => {
+            db.all(&state_sql(state, "r.holder = $3 AND"), &[&after, &i64::from(limit), &holder.as_str()]).await?
+        }
+        None => db.all(&state_sql(state, ""), &[&after, &i64::from(limit)]).await?,
+    };
     rows.iter().map(|row| Ok(recording(row)?.0)).collect()
 }
 
-pub(super) fn state_sql(state: State) -> String {
+pub(super) fn state_sql(state: State, held: &str) -> String {
     let number = state as u8;
     let which = match state {
         // The states that the index holds are few at any time; of the others, most rows are in the one that is asked for.
@@ -167,7 +173,8 @@ pub(super) fn state_sql(state: State) -> String {
         State::Erased | State::Deleted => format!("r.gone AND r.state = {number}"),
     };
     format!(
-        "SELECT {COLUMNS} FROM (SELECT r.* FROM recording r WHERE {which} AND r.id > $1 ORDER BY r.id LIMIT $2) r {JOINS}
+        "SELECT {COLUMNS} FROM (SELECT r.* FROM recording r WHERE {held} {which} AND r.id > $1
+             ORDER BY r.id LIMIT $2) r {JOINS}
          ORDER BY r.id"
     )
 }

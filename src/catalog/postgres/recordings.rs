@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::errors::{Outcome, Trouble};
 use super::pool::Session;
-use super::rows::{Place, bytes, epoch, take, take_optional, uuid};
+use super::rows::{Place, bytes, epoch, parse, take, take_optional, uuid};
 use super::tenants::{must_live, number};
 use super::{LIVES, Lock, house, locked};
 use crate::catalog::rules::{self, Finish};
@@ -14,7 +14,7 @@ use crate::catalog::stored::{int, millis};
 use crate::catalog::{CallRow, CatalogError, Finished, NewRecording, Recording, Resume, WrapRow};
 use crate::model::epoch::{Tag, TreeId};
 use crate::model::{
-    Class, Completeness, Epoch, ObjectId, RecordingId, State, SubjectId, TenantNumber, TimePath, Timestamp,
+    Class, Completeness, Epoch, ObjectId, RecordingId, ReplicaName, State, SubjectId, TenantNumber, TimePath, Timestamp,
 };
 
 /// What [`recording`] reads, from a table `r` and [`JOINS`]. The mark is read with the row: both are of one snapshot.
@@ -32,7 +32,8 @@ pub(super) const COLUMNS: &str = "
     k.cdr_until, k.cdr_epoch, w3.tree, w3.tag, w3.sealed,
     k.finance_until, k.finance_epoch, w4.tree, w4.tag, w4.sealed,
     CASE WHEN k.id IS NOT NULL AND least(k.cdr_epoch, k.finance_epoch) <= (SELECT epoch FROM shredded)
-        THEN EXISTS (SELECT 1 FROM recording h WHERE h.call = k.id AND h.state = 3) ELSE false END";
+        THEN EXISTS (SELECT 1 FROM recording h WHERE h.call = k.id AND h.state = 3) ELSE false END,
+    r.holder";
 
 /// Each of them is looked for in one partition: the epoch stands in the row before.
 pub(super) const JOINS: &str = "
@@ -122,8 +123,8 @@ async fn insert_recording(db: &Session, new: &NewRecording, place: Place, call_e
     db.execute(
         "INSERT INTO recording (id, tenant, state, gone, completeness, received_at, changed_at, object, call, call_ends,
              resume_until, declared_len, customer_until, customer_epoch, training_until, training_epoch, ends, ends_tree,
-             ends_tag)
-         VALUES ($1, $2, 0, false, 0, $3, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+             ends_tag, holder)
+         VALUES ($1, $2, 0, false, 0, $3, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
         &[
             &uuid(*new.id.as_bytes()),
             &number(new.tenant),
@@ -140,6 +141,7 @@ async fn insert_recording(db: &Session, new: &NewRecording, place: Place, call_e
             &place.epoch,
             &place.tree,
             &place.tag,
+            &new.holder.as_str(),
         ],
     )
     .await?;
@@ -269,8 +271,10 @@ pub(super) async fn finish(db: &Session, finished: &Finished) -> Outcome<crate::
     let (before, place) = held(db, finished.id).await?.ok_or(CatalogError::NotFound)?;
     let bound = match rules::finish(&before, finished)? {
         Finish::Bind(bound) => bound,
-        Finish::Sweep => {
-            house::to_sweep(db, finished.object).await?;
+        Finish::Refuse { is_swept } => {
+            if is_swept {
+                house::to_sweep(db, finished.object).await?;
+            }
             return Ok(Err(CatalogError::WrongState));
         }
     };
@@ -287,8 +291,10 @@ pub(super) async fn finish(db: &Session, finished: &Finished) -> Outcome<crate::
     let (plain_len, sealed_len) = (int(finished.plain_len), int(finished.sealed_len));
     let (changed_at, object, digest) =
         (millis(finished.changed_at), uuid(finished.object.0), finished.digest.as_slice());
-    let row: [&(dyn ToSql + Sync); 9] =
-        [&key, &place.epoch, &state, &completeness, &changed_at, &plain_len, &object, &sealed_len, &digest];
+    let is_done = (finished.state, finished.completeness) == (State::Stored, Completeness::Complete);
+    let holder = Some(finished.holder.as_str()).filter(|_| !is_done);
+    let row: [&(dyn ToSql + Sync); 10] =
+        [&key, &place.epoch, &state, &completeness, &changed_at, &plain_len, &object, &sealed_len, &digest, &holder];
     let wraps: [&(dyn ToSql + Sync); 5] = [&key, &trees, &epochs, &tags, &sealed];
     let (bind, update) = tokio::join!(db.execute(BIND, &wraps), db.execute(FINISH, &row));
     (update?, bind?);
@@ -306,7 +312,7 @@ const BIND: &str = "UPDATE wrap w SET sealed = u.sealed
     WHERE w.subject = $1 AND w.tree = u.tree AND w.epoch = u.epoch AND w.tag = u.tag";
 
 const FINISH: &str = "UPDATE recording SET state = $3, completeness = $4, changed_at = $5, plain_len = $6, object = $7,
-        sealed_len = $8, digest = $9
+        sealed_len = $8, digest = $9, holder = $10
     WHERE id = $1 AND ends = $2";
 
 /// The inner error leaves something: an object that the recording does not need any more, queued for the sweep.
@@ -318,7 +324,9 @@ pub(super) async fn stored(
 ) -> Outcome<crate::catalog::Result<()>> {
     let (before, place) = held(db, id).await?.ok_or(CatalogError::NotFound)?;
     if before.state == State::Spooled && before.object == object {
-        let sql = "UPDATE recording SET state = 2, changed_at = $3 WHERE id = $1 AND ends = $2";
+        let sql = "UPDATE recording SET state = 2, changed_at = $3,
+                       holder = CASE completeness WHEN 1 THEN NULL ELSE holder END
+                   WHERE id = $1 AND ends = $2";
         db.execute(sql, &[&uuid(*id.as_bytes()), &place.epoch, &millis(at)]).await?;
         return Ok(Ok(()));
     }
@@ -344,6 +352,16 @@ pub(super) async fn set_resume(db: &Session, id: RecordingId, resume: Option<Res
     )
     .await?;
     Ok(())
+}
+
+pub(super) async fn entrust(db: &Session, id: RecordingId, replica: &ReplicaName) -> Outcome<ReplicaName> {
+    let (before, place) = held(db, id).await?.ok_or(CatalogError::NotFound)?;
+    if let Some(holder) = rules::entrust(&before)? {
+        return Ok(holder.clone());
+    }
+    let sql = "UPDATE recording SET holder = $3 WHERE id = $1 AND ends = $2";
+    db.execute(sql, &[&uuid(*id.as_bytes()), &place.epoch, &replica.as_str()]).await?;
+    Ok(replica.clone())
 }
 
 pub(super) async fn find(
@@ -383,6 +401,10 @@ pub(super) fn recording(row: &Row) -> Outcome<(Recording, Place)> {
         call: call(row, call_reach)?,
         resume: match take_optional(row, 10)? {
             Some(until) => Some(Resume { until, declared_len: take_optional(row, 11)? }),
+            None => None,
+        },
+        holder: match row.try_get::<_, Option<&str>>(47)?.filter(|_| !is_passed) {
+            Some(_) => Some(parse(row, 47, "a replica's name")?),
             None => None,
         },
     };

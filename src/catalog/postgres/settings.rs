@@ -54,7 +54,12 @@ impl Settings {
     /// # Errors
     /// What to write instead, without a word of what was written.
     pub fn parse(url: &str, password: Option<&str>, limits: Limits) -> Result<Settings, String> {
-        let (place, options) = url.split_once('?').unwrap_or((url, ""));
+        // A question mark of the password is the password's.
+        let login = url.rfind('@').unwrap_or(0);
+        let (place, options) = match url[login..].find('?') {
+            Some(mark) => (&url[..login + mark], &url[login + mark + 1..]),
+            None => (url, ""),
+        };
         let (mut tls, mut root_cert, mut others) = (Tls::Prefer, None, Vec::new());
         for option in options.split('&').filter(|option| !option.is_empty()) {
             match option.split_once('=') {
@@ -65,7 +70,8 @@ impl Settings {
         }
         // Secrecy: the parser's message may quote what it did not understand.
         let mut server: Config = format!("{place}?{}", others.join("&")).parse().map_err(|_| FORM.to_owned())?;
-        if server.get_hosts().is_empty() || server.get_user().is_none() || server.get_dbname().is_none() {
+        let is_named = |name: Option<&str>| name.is_some_and(|name| !name.is_empty());
+        if server.get_hosts().is_empty() || !is_named(server.get_user()) || !is_named(server.get_dbname()) {
             return Err(FORM.to_owned());
         }
         if let Some(password) = password {

@@ -318,7 +318,7 @@ const LAST_ALIVE: &str = "LEFT JOIN LATERAL (SELECT w.epoch, w.tree, w.tag FROM 
 
 const CLOSE: &str = "
     WITH closed AS (
-        UPDATE recording r SET state = CASE WHEN r.gone THEN r.state ELSE 5 END, gone = true,
+        UPDATE recording r SET state = CASE WHEN r.gone THEN r.state ELSE 5 END, gone = true, holder = NULL,
             changed_at = CASE WHEN r.gone THEN r.changed_at ELSE $4 END
         FROM unnest($2::uuid[], $3::integer[]) AS u (id, ends) WHERE r.id = u.id AND r.ends = u.ends
         RETURNING r.id, r.tenant, r.digest, r.object

@@ -268,7 +268,7 @@ async fn a_held_recording_is_guarded_never_shredded_and_keeps_its_partition() {
     let found = found(&catalog_after, held.id).await;
     assert_eq!(found.state, State::Held);
     assert!(found.wraps[0].sealed.is_some() && found.call.expect("it has one").blob.is_some());
-    assert_eq!(catalog.in_state(State::Held, None, 9).await.expect("it answers").len(), 1);
+    assert_eq!(catalog.in_state(State::Held, None, None, 9).await.expect("it answers").len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,17 +3,20 @@
 use rusqlite::{Connection, Row, params};
 
 use super::errors::{is_taken, is_there, not_done};
-use super::rows::{all, execute, first, not_stored_by_us, take, take_optional};
+use super::rows::{all, execute, first, not_stored_by_us, parse_optional, take, take_optional};
 use super::{house, tenants};
 use crate::catalog::rules::{self, Finish};
 use crate::catalog::stored::{int, millis};
 use crate::catalog::{CallRow, CatalogError, Finished, NewRecording, Recording, Result, Resume, WrapRow};
 use crate::model::ids::CallId;
-use crate::model::{Completeness, ObjectId, RecordingId, State, SubjectId, TenantNumber, TimePath, Timestamp};
+use crate::model::{
+    Completeness, ObjectId, RecordingId, ReplicaName, State, SubjectId, TenantNumber, TimePath, Timestamp,
+};
 
 /// What [`head`] reads, from a table named `r`.
 pub(super) const HEAD: &str = "r.id, r.tenant, r.state, r.completeness, r.received_at, r.changed_at, r.plain_len, \
-                               r.object, r.sealed_len, r.digest, r.label, r.call, r.resume_until, r.declared_len";
+                               r.object, r.sealed_len, r.digest, r.label, r.call, r.resume_until, r.declared_len, \
+                               r.holder";
 
 pub(super) fn begin(db: &Connection, new: &NewRecording) -> Result<()> {
     tenants::must_live(db, new.tenant)?;
@@ -28,8 +31,8 @@ fn insert(db: &Connection, new: &NewRecording) -> Result<()> {
     let inserted = db
         .prepare_cached(
             "INSERT INTO recording (id, tenant, state, gone, completeness, received_at, changed_at, object, name_token,
-                 a_token, b_token, call_token, label, call, resume_until, declared_len)
-             VALUES (?1, ?2, ?3, 0, ?4, ?5, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                 a_token, b_token, call_token, label, call, resume_until, declared_len, holder)
+             VALUES (?1, ?2, ?3, 0, ?4, ?5, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
         )
         .and_then(|mut insert| {
             insert.execute(params![
@@ -47,6 +50,7 @@ fn insert(db: &Connection, new: &NewRecording) -> Result<()> {
                 new.call.as_ref().map(|call| *call.id.as_bytes()),
                 new.resume.map(|resume| millis(resume.until)),
                 new.resume.and_then(|resume| resume.declared_len).map(int),
+                new.holder.as_str(),
             ])
         });
     inserted.map(|_| ()).map_err(|error| not_inserted(error, CatalogError::NameTaken))
@@ -106,8 +110,10 @@ pub(super) fn finish(db: &Connection, finished: &Finished) -> Result<Result<()>>
     let before = find(db, None, finished.id)?.ok_or(CatalogError::NotFound)?;
     let bound = match rules::finish(&before, finished)? {
         Finish::Bind(bound) => bound,
-        Finish::Sweep => {
-            house::to_sweep(db, finished.object)?;
+        Finish::Refuse { is_swept } => {
+            if is_swept {
+                house::to_sweep(db, finished.object)?;
+            }
             return Ok(Err(CatalogError::WrongState));
         }
     };
@@ -121,10 +127,11 @@ pub(super) fn finish(db: &Connection, finished: &Finished) -> Result<Result<()>>
     if before.object != finished.object {
         house::to_sweep(db, before.object)?;
     }
+    let is_done = (finished.state, finished.completeness) == (State::Stored, Completeness::Complete);
     execute(
         db,
         "UPDATE recording SET state = ?2, completeness = ?3, changed_at = ?4, plain_len = ?5, object = ?6,
-             sealed_len = ?7, digest = ?8, label = coalesce(?9, label)
+             sealed_len = ?7, digest = ?8, label = coalesce(?9, label), holder = ?10
          WHERE id = ?1",
         params![
             finished.id.as_bytes(),
@@ -136,6 +143,7 @@ pub(super) fn finish(db: &Connection, finished: &Finished) -> Result<Result<()>>
             int(finished.sealed_len),
             finished.digest,
             finished.label,
+            Some(finished.holder.as_str()).filter(|_| !is_done),
         ],
     )?;
     Ok(Ok(()))
@@ -145,7 +153,8 @@ pub(super) fn finish(db: &Connection, finished: &Finished) -> Result<Result<()>>
 pub(super) fn stored(db: &Connection, id: RecordingId, object: ObjectId, at: Timestamp) -> Result<Result<()>> {
     let stored = execute(
         db,
-        "UPDATE recording SET state = ?3, changed_at = ?4 WHERE id = ?1 AND object = ?2 AND state = ?5",
+        "UPDATE recording SET state = ?3, changed_at = ?4, holder = CASE completeness WHEN 1 THEN NULL ELSE holder END
+         WHERE id = ?1 AND object = ?2 AND state = ?5",
         params![id.as_bytes(), object.0, State::Stored as u8, millis(at), State::Spooled as u8],
     )?;
     if stored == 1 {
@@ -172,6 +181,15 @@ pub(super) fn set_resume(db: &Connection, id: RecordingId, resume: Option<Resume
         0 => Err(find(db, None, id)?.map_or(CatalogError::NotFound, |_| CatalogError::WrongState)),
         _ => Ok(()),
     }
+}
+
+pub(super) fn entrust(db: &Connection, id: RecordingId, replica: &ReplicaName) -> Result<ReplicaName> {
+    let found = find(db, None, id)?.ok_or(CatalogError::NotFound)?;
+    if let Some(holder) = rules::entrust(&found)? {
+        return Ok(holder.clone());
+    }
+    execute(db, "UPDATE recording SET holder = ?2 WHERE id = ?1", params![id.as_bytes(), replica.as_str()])?;
+    Ok(replica.clone())
 }
 
 pub(super) fn find(db: &Connection, tenant: Option<TenantNumber>, id: RecordingId) -> Result<Option<Recording>> {
@@ -205,6 +223,7 @@ pub(super) fn head(row: &Row) -> rusqlite::Result<Head> {
             Some(until) => Some(Resume { until, declared_len: take_optional(row, 13)? }),
             None => None,
         },
+        holder: parse_optional(row, 14, "a replica's name")?,
     };
     Ok(Head { recording, call: take_optional(row, 11)? })
 }

@@ -89,9 +89,9 @@ async fn assert_plans_of(count: u64) {
     let sql = format!("SELECT {} FROM recording r {} WHERE r.id = $1", recordings::COLUMNS, recordings::JOINS);
     assert_reads_indexes("one", &plan(&db, &sql, &[&id]).await, 200);
     assert_reads_indexes("by name", &plan(&db, &listing::name_sql(), &[&7_i64, &uuids("n", 13)]).await, 3_000);
-    let unfinished = listing::state_sql(State::Spooled);
+    let unfinished = listing::state_sql(State::Spooled, "");
     assert_reads_indexes("spooled", &plan(&db, &unfinished, &[&uuid::Uuid::nil(), &100_i64]).await, 200);
-    let stored = listing::state_sql(State::Stored);
+    let stored = listing::state_sql(State::Stored, "");
     assert_reads_indexes("all stored", &plan(&db, &stored, &[&uuid::Uuid::nil(), &100_i64]).await, 6_000);
     let floor = first[0].parse::<i32>().expect("a number") + 1_344 + 48;
     for sql in expiry::GUARDED {

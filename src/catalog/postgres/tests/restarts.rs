@@ -139,8 +139,8 @@ async fn a_database_that_stays_away_is_unavailable_and_nothing_has_happened() {
 async fn a_living_server_is_entered_again_after_a_restart_of_the_database() {
     let (cluster, database) = alone();
     let (one, other) = (database.open(), database.open());
-    let lease = one.enter_replica("vault-0").await.expect("nobody has the name");
-    one.set_replica_generation("vault-0", 7).await.expect("it answers");
+    let lease = one.enter_replica(&replica("vault-0"), None).await.expect("nobody has the name");
+    one.set_replica_generation(&replica("vault-0"), 7, at(0)).await.expect("it answers");
     let expiry = one.lease_expiry().await.expect("it answers").expect("nobody holds it");
 
     tokio::task::block_in_place(|| cluster.order("restart"));
@@ -162,17 +162,11 @@ async fn a_living_server_is_entered_again_after_a_restart_of_the_database() {
 async fn a_server_whose_connection_dies_is_not_on_the_list() {
     let database = InDatabase::empty();
     let (one, other) = (database.postgres(), database.open());
-    let slot = {
-        let id = "vault-0".to_owned();
-        one.pool.write(move |db| {
-            let id = id.clone();
-            async move { house::enter_replica(&db, &id).await }
-        })
-    };
+    let slot = one.pool.write(|db| async move { replicas::slot(&db, &replica("vault-0")).await });
     slot.await.expect("nobody has the name");
 
     // The row alone is no sign of life.
     assert!(other.replicas().await.expect("it answers").is_empty());
-    let _lease = other.enter_replica("vault-1").await.expect("nobody has the name");
+    let _lease = other.enter_replica(&replica("vault-1"), None).await.expect("nobody has the name");
     assert_eq!(database.column("SELECT id FROM replica"), ["vault-1"], "the dead are taken off");
 }
