@@ -66,6 +66,7 @@ impl Server {
         for warning in vault.keyring.warnings() {
             tracing::warn!("{warning}");
         }
+        vault.check().await?;
         let exclusive = Exclusive::take(&vault.config).await?;
         let listener = bind(vault.config.listen)?;
         let address = listener.local_addr().map_err(|error| Failure::Failed(error.to_string()))?;
