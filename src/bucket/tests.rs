@@ -42,7 +42,7 @@ fn profile(more: &str) -> Profiles {
 async fn address(place: &str, settings: &S3Settings) -> String {
     let bucket = Bucket::open(place, settings).expect("it is sound");
     let url = bucket.s3.signed_url(Method::GET, &bucket.at("name"), std::time::Duration::from_secs(1)).await;
-    url.expect("signed").to_string().split('?').next().expect("an address").to_owned()
+    url.expect("signed").as_str().split('?').next().expect("an address").to_owned()
 }
 
 #[tokio::test]

@@ -123,7 +123,7 @@ impl Ingest {
     async fn send(&self, name: SegmentName, sealed_len: u64) -> std::result::Result<(), StoreError> {
         let path = self.reader.spool.path(name);
         let sent = self.reader.store.put(Parcel { object: name.object, path: &path, sealed_len }).await;
-        self.handover.learn(sent.as_ref().map(|()| ()));
+        self.handover.learn(sent.as_ref().copied());
         sent
     }
 

@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use callvault::bucket::S3Settings;
+use callvault::model::ObjectId;
+use callvault::store::Store;
 use serde_json::Value;
 
 use crate::support::held::now;
@@ -148,9 +151,10 @@ async fn an_upload_that_nobody_finishes_is_swept_after_a_day_and_not_before() {
     store.ask("POST", "/bucket/elsewhere/dead?uploads").await.expect("it is begun");
     assert!(begun.contains("<UploadId>"), "{begun}");
 
+    // The sweep goes by the store's clock. All of moto's uploads were begun at 20:48 of 2010-11-10.
+    store.inject("", Fault::Dated("Thu, 11 Nov 2010 20:00:00 GMT"), usize::MAX);
     assert_eq!(vault.ok(&["expire"])["uploads_aborted"], 0, "it may be somebody's");
-    // The sweep goes by the store's clock.
-    store.inject("", Fault::Later, usize::MAX);
+    store.inject("", Fault::Dated("Thu, 11 Nov 2010 21:00:00 GMT"), usize::MAX);
     assert_eq!(vault.ok(&["expire"])["uploads_aborted"], 1);
     let (_, open) = store.ask("GET", "/bucket?uploads").await.expect("they are listed");
     assert!(open.matches("<UploadId>").count() == 1 && open.contains("elsewhere"), "another's is left alone: {open}");
@@ -176,6 +180,30 @@ async fn keys_that_the_store_does_not_delete_stay_queued_and_the_others_are_swep
     assert_eq!(store.keys().await.len(), 1);
     assert_eq!(vault.ok(&["expire"])["objects_swept"], 1);
     assert_eq!(store.keys().await, Vec::<String>::new());
+}
+
+/// Printed: what a thousand take.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn objects_are_deleted_a_thousand_a_request_and_the_stores_clock_is_read() {
+    let (store, dir) = (Bucket::s3s().await, tempfile::tempdir().expect("a directory"));
+    let settings = S3Settings { credentials_file: Some(store.credentials(dir.path())), ..S3Settings::default() };
+    let opened = Store::open("s3://here@bucket/p", &settings).expect("it is sound");
+    let objects: Vec<_> =
+        (0..2_500_u16).map(|number| ObjectId([number.to_be_bytes(); 8].concat().try_into().expect("16"))).collect();
+    for object in &objects {
+        let name = object.to_string();
+        let folder = store.dir().join("p").join(&name[..2]);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::write(folder.join(name), b"sealed").expect("written");
+    }
+
+    let began = Instant::now();
+    let gone = opened.delete(&objects).await.expect("they are deleted");
+    println!("{:?} for a thousand", began.elapsed().mul_f64(1_000.0 / 2_500.0));
+
+    assert_eq!((gone.len(), store.objects().len(), store.count(&["POST", "delete"])), (2_500, 0, 3));
+    let date = opened.date().await.expect("it answers").expect("it has a clock");
+    assert!(now().duration_since(date).as_secs().abs() < 60, "{date}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -220,7 +248,6 @@ async fn a_start_says_what_is_wrong_with_the_bucket_or_its_credentials() {
     }
     for (name, value, advice) in [
         ("AWS_SECRET_ACCESS_KEY", "another-secret", "AWS_SECRET_ACCESS_KEY"),
-        ("CALLVAULT_STORE", "s3://nobodys/x", "no such bucket"),
         ("AWS_ENDPOINT_URL", "http://s3.example.com", "s3.allow_http"),
     ] {
         let output = vault.command(&["init"], None).env(name, value).output().expect("it runs");
@@ -228,6 +255,11 @@ async fn a_start_says_what_is_wrong_with_the_bucket_or_its_credentials() {
         assert_eq!(output.status.code(), Some(2), "{name}: {text}");
         assert!(text.contains(advice) && !text.contains("another-secret"), "{name}: {text}");
     }
+    let elsewhere = Bucket::moto().await;
+    let mut command = vault.command(&["init"], None);
+    command.env("CALLVAULT_STORE", "s3://nobodys/x").env("AWS_ENDPOINT_URL", elsewhere.endpoint());
+    let text = String::from_utf8_lossy(&command.output().expect("it runs").stderr).into_owned();
+    assert!(text.contains("NoSuchBucket") && text.contains("no such bucket"), "{text}");
     drop(vault.serve());
 }
 

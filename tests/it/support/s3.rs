@@ -44,8 +44,8 @@ pub enum Fault {
     Delay(Duration),
     /// The first key of a bulk deletion is left out, and refused in the answer.
     KeepOne,
-    /// The answer is dated 2100.
-    Later,
+    /// The answer has this date.
+    Dated(&'static str),
     /// The request goes through without its condition: a store that does not know it.
     Unconditional,
     /// The answer numbers the object's version.
@@ -193,9 +193,8 @@ impl Bucket {
 
     /// Objects as files: those of `s3s`.
     pub fn objects(&self) -> Vec<PathBuf> {
-        let Upstream::S3s(dir, _) = &self.upstream else { panic!("this store has no files") };
         let is_object = |path: &PathBuf| path.file_name().is_some_and(|name| name.len() == 32);
-        files(&dir.path().join("bucket")).into_iter().filter(is_object).collect()
+        files(&self.dir()).into_iter().filter(is_object).collect()
     }
 
     /// The names of all objects, told by the store.
@@ -238,6 +237,23 @@ impl Bucket {
             ("NO_PROXY", "127.0.0.1"),
         ];
         variables.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
+    }
+
+    /// The same as a file of credentials, for use inside this process: `s3://here@bucket/...`.
+    pub fn credentials(&self, dir: &Path) -> PathBuf {
+        let path = dir.join("credentials");
+        let text = format!(
+            "[here]\naws_access_key_id={ACCESS_KEY}\naws_secret_access_key={SECRET_KEY}\nendpoint_url={}\n",
+            self.endpoint()
+        );
+        std::fs::write(&path, text).expect("written");
+        path
+    }
+
+    /// The bucket's directory: that of `s3s`.
+    pub fn dir(&self) -> PathBuf {
+        let Upstream::S3s(dir, _) = &self.upstream else { panic!("this store has no files") };
+        dir.path().join("bucket")
     }
 
     /// A vault whose objects lie here, with these variables besides.
@@ -342,9 +358,8 @@ async fn answer(address: &str, fault: Option<Fault>, request: Request<Incoming>)
     match fault {
         Some(Fault::LoseAnswer) => return Err(broken()),
         Some(Fault::Twice) => answer = forward(address, &head, body).await?,
-        Some(Fault::Later) => {
-            let date = "Fri, 01 Jan 2100 00:00:00 GMT".parse().expect("a date");
-            answer.0.headers.insert("date", date);
+        Some(Fault::Dated(date)) => {
+            answer.0.headers.insert("date", date.parse().expect("a date"));
         }
         Some(Fault::Numbered) => {
             answer.0.headers.insert("x-amz-version-id", "1".parse().expect("a version"));
