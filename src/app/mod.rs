@@ -3,6 +3,7 @@
 mod descriptors;
 mod exclusive;
 mod follow;
+mod latest;
 
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
@@ -12,14 +13,16 @@ use thiserror::Error;
 pub use descriptors::Descriptors;
 pub use exclusive::Exclusive;
 pub use follow::Follower;
+pub use latest::Latest;
 
 use crate::bucket::{Bucket, S3Settings};
 use crate::catalog::sqlite::Sqlite;
 use crate::catalog::{CatalogError, SharedCatalog};
-use crate::config::{Config, ConfigError, KeyPlace, KeySource, write_key};
+use crate::config::{Config, ConfigError, KeyPlace, KeySource, ReplicaConfig, write_key};
 use crate::crypto::keys::MasterKey;
 use crate::crypto::random::random;
-use crate::expire::{Expire, NamedClock};
+use crate::expire::{Expire, ExpireStats, NamedClock};
+use crate::http::peers::Peers;
 use crate::ingest::Ingest;
 use crate::keyring::{BucketKeyStore, FileKeyStore, KeyStore, Keyring, KeyringError, Mirrors, Present};
 use crate::model::clock::SystemClock;
@@ -65,8 +68,12 @@ pub struct Vault {
     pub ingest: Ingest,
     pub playback: Playback,
     pub expire: Expire,
+    /// Of the runs of this process.
+    pub expire_stats: Arc<ExpireStats>,
     pub reader: Reader,
     pub clock: Arc<dyn Clock>,
+    /// By which reads are refused.
+    pub latest: Arc<Latest>,
 }
 
 /// What `init` found or made.
@@ -157,9 +164,11 @@ impl Vault {
         let spool = Spool::open(&config.spool_dir, config.spool)?;
         let reader = Reader { keyring: keyring.clone(), store: store.clone(), spool };
         let live = Live::default();
+        let latest = Arc::new(Latest::of(clock.clone()));
         let system = NamedClock { name: "system", clock: clock.clone() };
         Ok(Vault {
             ingest: Ingest {
+                replica: config.replica.name.clone(),
                 catalog: catalog.clone(),
                 reader: reader.clone(),
                 clock: clock.clone(),
@@ -171,19 +180,31 @@ impl Vault {
                 stats: Arc::default(),
             },
             playback: Playback {
+                replica: config.replica.name.clone(),
                 catalog: catalog.clone(),
                 reader: reader.clone(),
-                clock: clock.clone(),
+                clock: latest.clone(),
                 live,
                 stats: Arc::default(),
             },
             expire: Expire { catalog: catalog.clone(), keyring: keyring.clone(), store, clocks: vec![system] },
+            expire_stats: Arc::default(),
             config,
             catalog,
             keyring,
             reader,
             clock,
+            latest,
         })
+    }
+}
+
+impl Vault {
+    /// This server among those that share the catalog, for [`crate::http::Face`].
+    pub fn peers(&self) -> Peers {
+        let ReplicaConfig { name, url, playback } = &self.config.replica;
+        let (name, key, is_one_of_many) = (name.clone(), self.keyring.peer_key(), url.is_some());
+        Peers { name, key, playback: *playback, is_one_of_many }
     }
 }
 

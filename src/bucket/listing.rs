@@ -1,9 +1,10 @@
 //! What object_store has no verb for: versions, object lock, and uploads that nobody finished.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::{Method, Request, StatusCode};
+use object_store::ObjectStoreExt;
 use object_store::client::HttpRequestBody;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
@@ -132,17 +133,17 @@ impl Bucket {
         }
     }
 
-    /// The store's clock, from the head of an answer.
-    pub async fn date(&self) -> Result<Timestamp> {
-        // Whatever the answer is, it has a date.
-        let answer = self.read("date").await;
-        let date = self.connector.date().and_then(|date| jiff::fmt::rfc2822::parse(&date).ok());
-        match (date, answer) {
-            (_, Err(error)) if error.is_down() => Err(error),
-            (Some(date), _) => Ok(date.timestamp()),
-            (None, Err(error)) => Err(error),
-            (None, Ok(_)) => Err(self.failed("get", Fault::Refused, "the answer has no date")),
+    /// The time of the store's machine, asked for anew. `None`: it does not answer, or tells no time.
+    pub async fn now(&self) -> Option<Timestamp> {
+        let asked_at = Instant::now();
+        // That there is no such object is an answer as any other, and a refusal has a date too.
+        let answer = self.s3.head(&self.at("clock")).await;
+        let now = self.connector.dates().since(asked_at);
+        if now.is_none() {
+            let error = answer.err().map(|error| self.error("get", &error).to_string());
+            tracing::warn!(error, "the object store's clock cannot be read");
         }
+        now
     }
 
     /// A question about the bucket; `None` where the store does not know it, the policy does not allow it, or nothing is set.

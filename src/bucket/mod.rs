@@ -9,6 +9,7 @@
 //! verb for are signed by query, and neither logged nor quoted.
 
 mod credentials;
+mod dates;
 mod fault;
 mod listing;
 mod probe;

@@ -16,6 +16,8 @@ use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpResponseBody, HttpService, ReqwestConnector,
 };
 
+use super::dates::Dates;
+
 // Limit: codes stand within the first kilobyte of an answer.
 const REFUSAL_LEN_MAX: usize = 64 << 10;
 const CODE_LEN_MAX: usize = 64;
@@ -28,7 +30,7 @@ pub struct Connector(Arc<Seen>);
 struct Seen {
     /// The bucket's own client: the one that was made last, after those that fetch credentials.
     client: Mutex<Option<HttpClient>>,
-    date: Mutex<Option<String>>,
+    dates: Dates,
 }
 
 impl Connector {
@@ -37,9 +39,9 @@ impl Connector {
         client.expect("a bucket that was built has connected")
     }
 
-    /// The `Date` of the last answer that S3 gave.
-    pub fn date(&self) -> Option<String> {
-        self.0.date.lock().expect("no holder of this lock panics").clone()
+    /// What S3's answers say of the time.
+    pub fn dates(&self) -> &Dates {
+        &self.0.dates
     }
 }
 
@@ -64,8 +66,8 @@ impl HttpService for Wire {
         // Credentials are fetched over a wire as well, by requests that are not signed.
         let is_for_s3 = request.headers().contains_key("x-amz-content-sha256");
         let answer = self.inner.execute(request).await?;
-        if is_for_s3 && let Some(date) = answer.headers().get("date").and_then(|date| date.to_str().ok()) {
-            *self.seen.date.lock().expect("no holder of this lock panics") = Some(date.to_owned());
+        if is_for_s3 {
+            self.seen.dates.note(answer.headers().get("date").and_then(|value| value.to_str().ok()));
         }
         if answer.status().is_success() {
             return Ok(answer);

@@ -4,6 +4,7 @@
 //! both, and a secret that others on the machine can read is refused.
 
 mod raw;
+mod replica;
 mod secret;
 
 use std::net::{IpAddr, SocketAddr};
@@ -14,6 +15,7 @@ use ipnet::IpNet;
 use thiserror::Error;
 
 pub use raw::RawSettings;
+pub use replica::ReplicaConfig;
 pub use secret::{EXAMPLE_KEY, key_from_text, key_text, read_key, write_key};
 
 use crate::bucket::S3Settings;
@@ -51,6 +53,7 @@ pub struct Config {
     /// `None`: never by `serve` itself.
     pub expire_every: Option<Duration>,
     pub drain_timeout: Duration,
+    pub replica: ReplicaConfig,
 }
 
 /// One mirror of a key store.
@@ -142,6 +145,7 @@ impl Config {
                 every => Some(duration("expire.every", every, EXPIRE_EVERY)?),
             },
             drain_timeout: duration("drain.timeout", raw.drain.timeout.as_deref(), DRAIN_TIMEOUT)?,
+            replica: ReplicaConfig::check(raw.replica, raw.catalog.as_deref())?,
             data_dir,
         })
     }

@@ -86,6 +86,8 @@ settings! {
         expire: Expire,
         #[command(flatten)]
         drain: Drain,
+        #[command(flatten)]
+        replica: Replica,
     }
 }
 
@@ -195,6 +197,20 @@ settings! {
         /// How long running requests may go on after SIGTERM [default: 10s]
         #[arg(id = "drain-timeout", long = "drain-timeout", global = true, env = "CALLVAULT_DRAIN_TIMEOUT", value_name = "TIME")]
         timeout: String,
+    }
+}
+
+settings! {
+    Replica {
+        /// This server's name among those that share the catalog; it stays with the spool [default: the host's name; callvault over SQLite]
+        #[arg(id = "replica-name", long = "replica-name", global = true, env = "CALLVAULT_REPLICA_NAME", value_name = "NAME")]
+        name: String,
+        /// Where the other servers reach this one, such as http://callvault-0.callvault:8787 [default: nowhere]
+        #[arg(id = "replica-url", long = "replica-url", global = true, env = "CALLVAULT_REPLICA_URL", value_name = "URL")]
+        url: String,
+        /// Playback of a recording that lies in another server's spool: proxy or refuse [default: proxy]
+        #[arg(id = "replica-playback", long = "replica-playback", global = true, env = "CALLVAULT_REPLICA_PLAYBACK", value_name = "HOW")]
+        playback: String,
     }
 }
 

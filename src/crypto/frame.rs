@@ -14,12 +14,12 @@
 //! A nonce is the frame's sequence number in its log, and a log has a salt of its own: no (key, nonce) pair comes twice. The
 //! writer of a log takes a new number for each frame, also for one that is not written in the end.
 
-use aws_lc_rs::aead::{Aad, LessSafeKey, Nonce};
+use aws_lc_rs::aead::{Aad, Nonce};
 use bytes::BytesMut;
 
 use super::CryptoError;
 use super::header::TAG_LEN;
-use super::keys::DataKey;
+use super::keys::{CipherKey, DataKey};
 use crate::model::{ObjectId, RecordingId, TenantNumber};
 
 pub const LOG_HEADER_LEN: usize = 32;
@@ -102,7 +102,7 @@ impl FrameHead {
 
 /// Seals and opens one recording's frames in one log.
 pub struct FrameKey {
-    pub(super) aead: LessSafeKey,
+    pub(super) cipher: CipherKey,
     /// Tells this key from every other in the journal; says nothing of it.
     #[cfg(debug_assertions)]
     pub(super) name: [u8; 16],
@@ -126,7 +126,11 @@ impl FrameKey {
         let (bound, text) = log[start..].split_at_mut(FRAME_HEAD_LEN);
         #[cfg(debug_assertions)]
         super::journal::note(self, head.sequence);
-        let tag = self.aead.seal_in_place_separate_tag(nonce(head.sequence), Aad::from(&bound[BOUND_FROM..]), text);
+        let tag = self.cipher.cipher().seal_in_place_separate_tag(
+            nonce(head.sequence),
+            Aad::from(&bound[BOUND_FROM..]),
+            text,
+        );
         log.extend_from_slice(tag.expect("a frame is far below the cipher's 256 GiB").as_ref());
         let crc = crc32fast::hash(&log[start + BOUND_FROM..]);
         log[start + 4..start + 8].copy_from_slice(&crc.to_be_bytes());
@@ -136,7 +140,7 @@ impl FrameKey {
     pub fn open<'a>(&self, frame: &'a mut [u8]) -> Result<&'a [u8], CryptoError> {
         let (head, _) = FrameHead::read(frame)?;
         let (bound, sealed) = frame.split_at_mut(FRAME_HEAD_LEN);
-        let opened = self.aead.open_in_place(nonce(head.sequence), Aad::from(&bound[BOUND_FROM..]), sealed);
+        let opened = self.cipher.cipher().open_in_place(nonce(head.sequence), Aad::from(&bound[BOUND_FROM..]), sealed);
         opened.map(|plain| &*plain).map_err(|_| CryptoError::NotAuthentic)
     }
 }

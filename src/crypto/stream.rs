@@ -149,7 +149,8 @@ impl Sealer {
         self.next_chunk += 1;
         let tag = self
             .key
-            .aead
+            .cipher
+            .cipher()
             .seal_in_place_separate_tag(nonce, Aad::empty(), &mut self.buffer[self.sealed_len..])
             .expect("a chunk is far below the cipher's 256 GiB");
         self.buffer.extend_from_slice(tag.as_ref());
@@ -222,7 +223,7 @@ impl Opener {
             return Err(CryptoError::Malformed("a chunk does not have the length of its place"));
         }
         let nonce = chunk_nonce(&self.key.base_nonce, index);
-        let opened = self.key.aead.open_in_place(nonce, Aad::empty(), chunk);
+        let opened = self.key.cipher.cipher().open_in_place(nonce, Aad::empty(), chunk);
         opened.map(|_| plain_len).map_err(|_| CryptoError::NotAuthentic)
     }
 }

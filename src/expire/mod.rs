@@ -17,6 +17,7 @@
 
 pub mod receipts;
 pub mod replicas;
+mod stats;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 pub use receipts::{ReceiptBody, VerifyReport, verify_chain};
+pub use stats::ExpireStats;
 
 use crate::catalog::{
     Announcement, CommittedGeneration, Lease, Puncture, QueuedPuncture, RingMark, Run, SharedCatalog,
@@ -79,7 +81,7 @@ pub struct Expire {
     pub catalog: SharedCatalog,
     pub keyring: Arc<Keyring>,
     pub store: Store,
-    /// At least one: the machine's first.
+    /// At least one: the machine's first. The catalog's and the store's are asked besides, where they are other machines'.
     pub clocks: Vec<NamedClock>,
 }
 
@@ -119,14 +121,23 @@ struct Plan {
     punctures: Vec<QueuedPuncture>,
 }
 
+/// What the clocks say.
+struct Clocks {
+    /// Keys die by this one.
+    earliest: Timestamp,
+    latest: Timestamp,
+    count: usize,
+}
+
 impl Expire {
     /// `confirmed`: a floor that a person typed, up to which a single clock is believed.
     pub async fn run(&self, confirmed: Option<Timestamp>) -> Result<Report, ExpireError> {
         let _lease = self.lease().await?;
-        let (now, latest) = self.read_clocks()?;
+        let clocks = self.read_clocks().await?;
         let mut report = Report::default();
-        let present = self.complete(&mut report, now).await?;
-        let plan = self.plan(&present, now, latest, confirmed).await?;
+        let present = self.complete(&mut report, clocks.earliest).await?;
+        let plan = self.plan(&present, &clocks, confirmed).await?;
+        let now = clocks.earliest;
         report.floor_before = Some(present.floor.start());
         report.generation = present.generation;
         report.floor = Some(plan.floor.start());
@@ -158,9 +169,12 @@ impl Expire {
         }
     }
 
-    /// Step 1: the earliest and the latest of the clocks.
-    fn read_clocks(&self) -> Result<(Timestamp, Timestamp), ExpireError> {
-        let readings: Vec<_> = self.clocks.iter().map(|named| (named.name, named.clock.now())).collect();
+    /// Step 1: the earliest and the latest of the clocks that can be read.
+    async fn read_clocks(&self) -> Result<Clocks, ExpireError> {
+        let own = self.clocks.iter().map(|named| (named.name, named.clock.now()));
+        let database = self.catalog.now().await.map_err(failed)?.map(|now| ("database", now));
+        let store = self.store.now().await.map(|now| ("object store", now));
+        let readings: Vec<_> = own.chain(database).chain(store).collect();
         let earliest = readings.iter().min_by_key(|(_, now)| *now).expect("there is at least one clock");
         let latest = readings.iter().max_by_key(|(_, now)| *now).expect("there is at least one clock");
         let spread = latest.1.duration_since(earliest.1);
@@ -172,7 +186,7 @@ impl Expire {
                 spread.as_secs()
             )));
         }
-        Ok((earliest.1, latest.1))
+        Ok(Clocks { earliest: earliest.1, latest: latest.1, count: readings.len() })
     }
 
     /// Step 2, and whatever a run that died did not get to: from here on there is one generation, and no run is open that
@@ -218,12 +232,12 @@ impl Expire {
     async fn plan(
         &self,
         present: &Present,
-        now: Timestamp,
-        latest: Timestamp,
+        clocks: &Clocks,
         confirmed: Option<Timestamp>,
     ) -> Result<Plan, ExpireError> {
+        let now = clocks.earliest;
         let wanted = Epoch::floor_at(now);
-        if Epoch::floor_at(latest) < present.floor || wanted < present.floor {
+        if Epoch::floor_at(clocks.latest) < present.floor || wanted < present.floor {
             return Err(ExpireError::Guarded(format!(
                 "the clock says {now}, but everything before {} is destroyed already: the clock is behind",
                 present.floor.start()
@@ -231,7 +245,7 @@ impl Expire {
         }
         let believed = match confirmed {
             Some(floor) => Epoch::of(floor).max(present.floor),
-            None if self.clocks.len() > 1 => wanted,
+            None if clocks.count > 1 => wanted,
             None => present.floor.saturating_add(SINGLE_CLOCK_EPOCHS_MAX),
         };
         let floor = wanted.min(believed);

@@ -11,12 +11,14 @@
 //! | [`resumable`] | `/v1/uploads`, `/v1/uploads/{id}`: uploads in pieces, in two dialects |
 //! | [`metadata`] | an upload's description, from headers and query |
 //! | [`body`] | request bodies with their limits of time |
+//! | [`later`] | an answer that comes when a body has been received |
 //! | [`linger`] | an answer is read before its connection closes |
 //! | [`outlive`] | uploads end, whatever becomes of their connection |
 //! | [`audio`] | `GET,HEAD /v1/recordings/{id}/audio` |
 //! | [`range`] | which bytes a request asks for |
 //! | [`recordings`] | listing, showing, deleting |
 //! | [`receipts`] | `GET /v1/receipts` |
+//! | [`peers`] | requests about what another server holds are passed on to it |
 //! | [`problem`] | errors as RFC 9457, and the pages that explain them |
 //! | [`ops`] | health, readiness, metrics |
 
@@ -24,11 +26,13 @@ pub mod audio;
 pub mod auth;
 pub mod body;
 pub mod drain;
+pub mod later;
 pub mod linger;
 pub mod metadata;
 pub mod ops;
 pub mod outlive;
 pub mod paced;
+pub mod peers;
 pub mod problem;
 pub mod range;
 pub mod receipts;
@@ -44,11 +48,13 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::catalog::SharedCatalog;
+use crate::expire::ExpireStats;
 use crate::ingest::Ingest;
 use crate::model::Clock;
 use crate::playback::Playback;
 use crate::reading::Reader;
 use drain::Drain;
+use peers::Peers;
 
 /// What the routes need: verbs, and limits of the wire.
 pub struct Face {
@@ -59,6 +65,9 @@ pub struct Face {
     pub clock: Arc<dyn Clock>,
     pub limits: WireLimits,
     pub drain: Arc<Drain>,
+    pub expire_stats: Arc<ExpireStats>,
+    pub probes: ops::Probes,
+    pub peers: Peers,
 }
 
 /// Limits of connections, each a setting but for the first, which the system sets.

@@ -5,7 +5,6 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use futures::future::BoxFuture;
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 use serde::Serialize;
@@ -41,27 +40,25 @@ struct Ended {
 }
 
 /// `/v1/recordings`
-pub fn collection(face: SharedFace, request: Request) -> BoxFuture<'static, Response> {
+pub async fn collection(face: SharedFace, request: Request) -> Response {
     match *request.method() {
         Method::POST => upload::receive(face, request, None),
-        Method::GET | Method::HEAD => Box::pin(async move {
+        Method::GET | Method::HEAD => {
             let (parts, _) = request.into_parts();
             face.list(&parts).await.unwrap_or_else(IntoResponse::into_response)
-        }),
-        _ => Box::pin(async { method_not_allowed("GET, HEAD, POST") }),
+        }
+        _ => method_not_allowed("GET, HEAD, POST"),
     }
 }
 
 /// `/v1/recordings/{rest}`: a name for PUT, an id and what belongs to it for everything else. One place tells them apart,
 /// since a name may hold anything, `/audio` too.
-pub fn item(face: SharedFace, request: Request, rest: String) -> BoxFuture<'static, Response> {
+pub async fn item(face: SharedFace, request: Request, rest: String) -> Response {
     if request.method() == Method::PUT && !is_hold(&rest) {
         return upload::receive(face, request, Some(rest));
     }
-    Box::pin(async move {
-        let (parts, _) = request.into_parts();
-        known_item(face, parts, &rest).await
-    })
+    let (parts, _) = request.into_parts();
+    known_item(face, parts, &rest).await
 }
 
 async fn known_item(face: SharedFace, parts: Parts, rest: &str) -> Response {

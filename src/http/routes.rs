@@ -61,7 +61,7 @@ async fn upload(
     request: Request,
 ) -> Response {
     let id = id.map(|Path(id)| id).unwrap_or_default();
-    resumable::item(face, request, &id).await
+    resumable::item(face, request, id).await
 }
 
 pub async fn not_built() -> Response {

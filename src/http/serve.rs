@@ -22,6 +22,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::response::Response;
+use axum::routing::get;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
@@ -30,11 +31,10 @@ use hyper::{Method, Request};
 use hyper_util::rt::TokioTimer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
-use tower_service::Service;
 
 use super::drain::{Drain, Phase};
 use super::paced::Paced;
-use super::{SharedFace, linger, ops, routes};
+use super::{SharedFace, later, linger, ops, routes};
 
 /// Uploads that are ended are finished within this, after the drain.
 const FINISH_TIME_MAX: Duration = Duration::from_secs(5);
@@ -69,10 +69,13 @@ pub async fn serve(listener: TcpListener, face: SharedFace, stop: impl Future<Ou
     }
 }
 
-/// Serves metrics until the process ends.
+/// Serves metrics until the process ends, and tells whoever asks whether it is ready: a kubelet is no trusted proxy.
 pub async fn serve_metrics(listener: TcpListener, face: SharedFace) {
-    let metrics = face.clone();
-    let app = Router::new().route("/metrics", axum::routing::get(move || ops::metrics(metrics.clone())));
+    let (metrics, ready) = (face.clone(), face.clone());
+    let app = Router::new()
+        .route("/metrics", get(move |headers| ops::metrics(metrics.clone(), headers)))
+        .route("/healthz", get(ops::healthz))
+        .route("/readyz", get(move || ops::readyz(ready.clone())));
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -264,19 +267,28 @@ async fn answer(
 }
 
 /// Any case of method: hyper tells `put` from `PUT`, senders do not.
-async fn call(mut router: Router, peer: SocketAddr, request: Request<Incoming>) -> Result<Response, Infallible> {
+///
+/// Limit: a call that goes on keeps this future for as long as it lasts; the request is in that of its route, and gone.
+fn call(
+    router: Router,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+) -> impl Future<Output = Result<Response, Infallible>> + Send {
     let mut request = request.map(Body::new);
     if let Ok(upper) = request.method().as_str().to_ascii_uppercase().parse::<Method>() {
         *request.method_mut() = upper;
     }
     request.extensions_mut().insert(ConnectInfo(peer));
     let has_body = !request.body().is_end_stream();
-    let mut response = router.call(request).await?;
-    // What is left of a refused body is not read as a next request: the client is told not to send one here.
-    if has_body && !response.status().is_success() {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    let answer = later::answer(router, request);
+    async move {
+        let mut response = answer.await;
+        // What is left of a refused body is not read as a next request: the client is told not to send one here.
+        if has_body && !response.status().is_success() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok(response)
     }
-    Ok(response)
 }
 
 /// Plain HTTP is for this machine, and for proxies that are named.

@@ -7,18 +7,18 @@
 
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use futures::future::BoxFuture;
 use hyper::StatusCode;
 use hyper::header::{HeaderValue, LOCATION};
 use hyper::http::request::Parts;
 
 use super::body::TimedBody;
+use super::later::later;
 use super::metadata::Metadata;
 use super::outlive::Outlive;
 use super::{Face, SharedFace};
 use crate::catalog::Tenant;
 use crate::ingest::{Outcome, Received, Upload};
-use crate::model::{Error, Problem, Result, Scope, State};
+use crate::model::{Error, Problem, ReplicaName, Result, Scope, State};
 
 // Limit: as long as an S3 key may be; a name is a key of the catalog, never a path.
 const NAME_LEN_MAX: usize = 512;
@@ -27,28 +27,38 @@ const NAME_LEN_MAX: usize = 512;
 ///
 /// Limit: of ten thousand calls that go on, each keeps only what its body needs. The request's head is gone by then (its
 /// fields lie in the connection's buffer, which would be kept with them), and so is the future that read it.
-pub fn receive(face: SharedFace, request: Request, name: Option<String>) -> BoxFuture<'static, Response> {
+pub fn receive(face: SharedFace, request: Request, name: Option<String>) -> Response {
     let opening = Box::pin(open(face.clone(), request, name));
-    Box::pin(async move {
+    later(async move {
         let (upload, body) = match opening.await {
-            Ok(opened) => opened,
+            Ok(Opened::Here(upload, body)) => (upload, body),
+            Ok(Opened::PassedOn(answer)) => return answer,
             Err(error) => return error.into_response(),
         };
         let tenant = Box::new(upload.tenant.clone());
         let ingest = face.ingest.clone();
         // A sender who hangs up drops this future; the recording is finished all the same.
-        match Outlive::new(async move { ingest.receive(*upload, body).await }).await {
+        match Outlive::new(async move { ingest.receive(upload, body).await }).await {
             Ok(received) => Box::pin(face.answer(received, &tenant)).await.unwrap_or_else(IntoResponse::into_response),
             Err(error) => error.into_response(),
         }
     })
 }
 
-/// Everything before the body is polled.
-async fn open(face: SharedFace, request: Request, name: Option<String>) -> Result<(Box<Upload>, TimedBody)> {
+enum Opened {
+    Here(Box<Upload>, TimedBody),
+    /// Another server has taken it to its end.
+    PassedOn(Response),
+}
+
+/// Everything before the body is polled; all of it, where another server holds what was received under the name.
+async fn open(face: SharedFace, request: Request, name: Option<String>) -> Result<Opened> {
     let (parts, body) = request.into_parts();
     let upload = face.describe_upload(&parts, name).await?;
-    Ok((Box::new(upload), TimedBody::new(body, &face)))
+    match face.known_elsewhere(&upload).await? {
+        Some(holder) => Ok(Opened::PassedOn(Box::pin(face.pass_on(&parts, body, &holder)).await?)),
+        None => Ok(Opened::Here(Box::new(upload), TimedBody::new(body, &face))),
+    }
 }
 
 impl Face {
@@ -64,6 +74,11 @@ impl Face {
         let upload = Upload { tenant: caller.tenant, name, classes, media_type, call, declared_len, range, digests };
         self.ingest.admit(&upload)?;
         Ok(upload)
+    }
+
+    /// Who else holds what was received under the name. A lone server does not ask: nobody does.
+    pub(super) async fn known_elsewhere(&self, upload: &Upload) -> Result<Option<ReplicaName>> {
+        if self.peers.is_one_of_many { self.ingest.known_elsewhere(upload).await } else { Ok(None) }
     }
 
     /// A recording that was received, as JSON.

@@ -132,7 +132,8 @@ impl Ingest {
         let mut forwarded = Forwarded::default();
         let mut after: Option<RecordingId> = None;
         loop {
-            let rows = self.catalog.in_state(State::Spooled, after, PAGE).await.map_err(not_committed)?;
+            let rows =
+                self.catalog.in_state(State::Spooled, Some(&self.replica), after, PAGE).await.map_err(not_committed)?;
             let Some(last) = rows.last() else { return Ok(forwarded) };
             after = Some(last.id);
             let mut sending = futures::stream::iter(rows)
@@ -184,6 +185,7 @@ impl Ingest {
             Ok(_) => Ok(()),
             Err(error @ (StoreError::Missing | StoreError::WrongLength(_))) => {
                 let error = ReadError::Integrity(format!("neither the spool nor the store has the object: {error}"));
+                self.stats.integrity_events.fetch_add(1, Relaxed);
                 tracing::error!(event = "integrity", recording.id = %row.id, %error, "a spooled recording is missing");
                 Err(Error::new(crate::model::Problem::Integrity, "a spooled recording is missing").because(error))
             }

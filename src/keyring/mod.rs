@@ -27,7 +27,7 @@ pub use files::FileKeyStore;
 pub use mirrors::{MirrorState, Mirrors};
 pub use succession::{Destroyed, Present, Successor};
 
-use crate::crypto::keys::{DataKey, IndexField, IndexKey, Kek, KekScope, MasterKey, NameKey};
+use crate::crypto::keys::{DataKey, IndexField, IndexKey, Kek, KekScope, MasterKey, NameKey, PeerKey};
 use crate::crypto::receipt::Signer;
 use crate::crypto::ring::{Level, Ring, RingHead};
 use crate::crypto::wrap::{self, Binding, WRAP_LEN};
@@ -129,6 +129,8 @@ pub struct RingView {
     pub level: u8,
     pub generation: u64,
     pub floor: Epoch,
+    /// When the run that made this generation wrote it.
+    pub created_at: Timestamp,
     pub cover_count: usize,
 }
 
@@ -172,6 +174,10 @@ impl Keyring {
             level: loaded.head.level as u8,
             generation: loaded.head.generation,
             floor: loaded.ring.floor(),
+            created_at: i64::try_from(loaded.head.created_at_s)
+                .ok()
+                .and_then(|second| Timestamp::from_second(second).ok())
+                .unwrap_or(Timestamp::MAX),
             cover_count: loaded.ring.cover_count(),
         })
     }
@@ -239,6 +245,11 @@ impl Keyring {
             }
             Ok(tokens)
         })
+    }
+
+    /// For what servers of this vault tell each other.
+    pub fn peer_key(&self) -> PeerKey {
+        self.master.peer_key()
     }
 
     /// The token of an upload's name for a recording that ends on `day`.

@@ -38,6 +38,7 @@ pub fn open(dir: &FilePath, s3: &S3Settings) -> Result<Store> {
         bucket: None,
         s3: s3.clone(),
         uploads: Arc::new(Semaphore::new(s3.uploads_max)),
+        stats: Arc::default(),
     })
 }
 
@@ -85,6 +86,11 @@ enum Linked {
 }
 
 impl Root {
+    /// Whether the directory is there: a disk that was taken away looks like a store without objects.
+    pub fn probe(&self) -> Result<()> {
+        std::fs::metadata(&self.dir).map(|_| ()).map_err(|error| StoreError::Unavailable(error.into()))
+    }
+
     pub fn file(&self, location: &Path) -> LazyFile {
         LazyFile::new(self.dir.join(location.as_ref()))
     }

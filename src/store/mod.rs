@@ -9,11 +9,13 @@
 
 mod local;
 mod s3;
+mod stats;
 
 use std::fs::File;
 use std::ops::Range;
 use std::path::Path as FilePath;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -22,6 +24,8 @@ use object_store::path::Path;
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt};
 use thiserror::Error;
 use tokio::sync::Semaphore;
+
+pub use stats::{Operation, StoreStats};
 
 use crate::bucket::{Bucket, S3Settings};
 use crate::model::error::chain;
@@ -58,6 +62,7 @@ pub struct Store {
     s3: S3Settings,
     description: String,
     uploads: Arc<Semaphore>,
+    stats: Arc<StoreStats>,
 }
 
 // Limit: keys that S3 takes in one request.
@@ -94,6 +99,7 @@ impl Store {
             description: bucket.describe().to_owned(),
             bucket: Some(bucket),
             s3: s3.clone(),
+            stats: Arc::default(),
             uploads: Arc::new(Semaphore::new(s3.uploads_max)),
         }
     }
@@ -108,12 +114,9 @@ impl Store {
         })
     }
 
-    /// The store's own clock, where it has one.
-    pub async fn date(&self) -> Result<Option<Timestamp>> {
-        match &self.bucket {
-            Some(bucket) => bucket.date().await.map(Some).map_err(s3::failed),
-            None => Ok(None),
-        }
+    /// The time of the store's machine, asked for anew. `None`: it is this one, or it does not answer, or tells no time.
+    pub async fn now(&self) -> Option<Timestamp> {
+        self.bucket.as_ref()?.now().await
     }
 
     /// Aborts multipart uploads that a dead process left, a day after they were begun by the store's own clock. Returns how
@@ -124,7 +127,7 @@ impl Store {
         if uploads.is_empty() {
             return Ok(0);
         }
-        let now = bucket.date().await.map_err(s3::failed)?;
+        let Some(now) = bucket.now().await else { return Ok(0) };
         let mut count = 0;
         for upload in uploads.iter().filter(|upload| now.duration_since(upload.begun_at) > UPLOAD_AGE_MAX) {
             bucket.abort(upload).await.map_err(s3::failed)?;
@@ -137,9 +140,20 @@ impl Store {
         &self.description
     }
 
+    pub fn stats(&self) -> &StoreStats {
+        &self.stats
+    }
+
     /// Takes a closed spool file. On the same local file system it costs no copy: the object is a second name of the file.
     /// An object that is there already, from before a crash, is left or written again with the same bytes.
     pub async fn put(&self, parcel: Parcel<'_>) -> Result<()> {
+        let begun = Instant::now();
+        let taken = self.take(parcel).await;
+        self.stats.note(Operation::Put, begun, &taken);
+        taken
+    }
+
+    async fn take(&self, parcel: Parcel<'_>) -> Result<()> {
         if let Some(root) = &self.root
             && root.link(&self.spell(parcel.object), parcel.path).await?
         {
@@ -154,6 +168,17 @@ impl Store {
         s3::Sending { bucket, settings: &self.s3, location: &location, sealed_len: parcel.sealed_len }.run(file).await
     }
 
+    /// Whether the store answers. It is asked for an object that is not there: names are random, and none is all zeros.
+    pub async fn probe(&self) -> Result<()> {
+        if let Some(root) = &self.root {
+            root.probe()?;
+        }
+        match self.object(ObjectId([0; 16]), 0).fetch(0..1).await {
+            Ok(_) | Err(StoreError::Missing | StoreError::WrongLength(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// An object that must be `sealed_len` long, for reading. Nothing is asked of the store yet.
     pub fn object(&self, object: ObjectId, sealed_len: u64) -> StoredObject {
         let file = self.root.as_ref().map(|root| root.file(&self.spell(object)));
@@ -163,6 +188,13 @@ impl Store {
     /// Deletes in bulk; one that is not there counts as deleted. Returns those that are gone: the others are to be tried again.
     /// An error means that nothing is known to be gone.
     pub async fn delete(&self, objects: &[ObjectId]) -> Result<Vec<ObjectId>> {
+        let begun = Instant::now();
+        let deleted = self.delete_all(objects).await;
+        self.stats.note(Operation::Delete, begun, &deleted);
+        deleted
+    }
+
+    async fn delete_all(&self, objects: &[ObjectId]) -> Result<Vec<ObjectId>> {
         let mut gone = Vec::new();
         let mut failure = None;
         for batch in objects.chunks(DELETE_BATCH) {
@@ -229,6 +261,13 @@ pub struct StoredObject {
 impl StoredObject {
     /// Exactly these bytes; an object of another length is told from an outage.
     pub async fn read(&self, range: Range<u64>) -> Result<Bytes> {
+        let begun = Instant::now();
+        let bytes = self.fetch(range).await;
+        self.store.stats.note(Operation::Get, begun, &bytes);
+        bytes
+    }
+
+    async fn fetch(&self, range: Range<u64>) -> Result<Bytes> {
         if let Some(file) = &self.file {
             return file.read(range, self.sealed_len).await;
         }

@@ -14,7 +14,7 @@ use source::{Source, is_word};
 const LAYERS: [&[&str]; 9] = [
     &["model"],
     &["crypto", "media"],
-    &["disk", "bucket"],
+    &["disk", "bucket", "timing"],
     &["catalog", "keyring", "store", "spool"],
     &["reading"],
     &["ingest", "playback", "expire"],

@@ -98,7 +98,7 @@ impl HeldVault {
             digests: ExpectedDigests::default(),
         };
         let body = futures::stream::iter([Ok::<_, BodyBreak>(bytes::Bytes::from(bytes))]);
-        self.app.ingest.receive(upload, body).await.expect("the upload is taken").recording
+        self.app.ingest.receive(Box::new(upload), body).await.expect("the upload is taken").recording
     }
 
     pub async fn row(&self, id: RecordingId) -> Recording {
@@ -128,7 +128,7 @@ impl HeldVault {
             ingest: self.app.ingest.clone(),
             playback: self.app.playback.clone(),
             reader: self.app.reader.clone(),
-            clock: self.app.clock.clone(),
+            clock: self.app.latest.clone(),
             limits: WireLimits {
                 descriptors_max: u64::MAX,
                 body_idle: Duration::from_secs(30),
@@ -139,6 +139,9 @@ impl HeldVault {
                 trusted_proxies: Vec::new(),
             },
             drain: Arc::default(),
+            expire_stats: Arc::default(),
+            probes: Default::default(),
+            peers: self.app.peers(),
         };
         let task = tokio::spawn(serve(listener, Arc::new(face), std::future::pending()));
         HeldServer { url: format!("http://{address}"), task }

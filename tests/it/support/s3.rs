@@ -44,8 +44,8 @@ pub enum Fault {
     Delay(Duration),
     /// The first key of a bulk deletion is left out, and refused in the answer.
     KeepOne,
-    /// The answer has this date.
-    Dated(&'static str),
+    /// Uploads that the answer lists were begun so many hours ago.
+    Begun(i64),
     /// The request goes through without its condition: a store that does not know it.
     Unconditional,
     /// The answer numbers the object's version.
@@ -67,8 +67,16 @@ pub struct Bucket {
     serving: Option<JoinHandle<()>>,
 }
 
+/// What its clock says: so many seconds later than it is, or nothing that could be read.
+#[derive(Clone, Copy)]
+pub enum Date {
+    Ahead(i64),
+    Unreadable,
+}
+
 #[derive(Default)]
 struct State {
+    date: Option<Date>,
     /// Requests whose line contains this text, this many times.
     faults: Vec<(String, Fault, usize)>,
     requests: Vec<String>,
@@ -165,6 +173,10 @@ impl Bucket {
     /// They are answered 500.
     pub fn fail(&self, what: &str, times: usize) {
         self.inject(what, Fault::Answer(500, "InternalError"), times);
+    }
+
+    pub fn say(&self, date: Option<Date>) {
+        self.state.lock().expect("no holder panics").date = date;
     }
 
     /// Every answer takes this long.
@@ -308,7 +320,17 @@ async fn pass(address: String, state: Arc<Mutex<State>>, request: Request<Incomi
         state.parts_now += 1;
         state.parts_at_once = state.parts_at_once.max(state.parts_now);
     }
-    let answer = answer(&address, fault, request).await;
+    let mut answer = answer(&address, fault, request).await;
+    let date = state.lock().expect("no holder panics").date;
+    if let (Some(date), Ok(answer)) = (date, &mut answer) {
+        let text = match date {
+            Date::Ahead(seconds) => {
+                callvault::http::audio::http_date(super::held::now() + jiff::SignedDuration::from_secs(seconds))
+            }
+            Date::Unreadable => "the day before yesterday".to_owned(),
+        };
+        answer.headers_mut().insert("date", text.parse().expect("a header's value"));
+    }
     if is_part {
         state.lock().expect("no holder panics").parts_now -= 1;
     }
@@ -358,8 +380,10 @@ async fn answer(address: &str, fault: Option<Fault>, request: Request<Incoming>)
     match fault {
         Some(Fault::LoseAnswer) => return Err(broken()),
         Some(Fault::Twice) => answer = forward(address, &head, body).await?,
-        Some(Fault::Dated(date)) => {
-            answer.0.headers.insert("date", date.parse().expect("a date"));
+        Some(Fault::Begun(hours)) => {
+            let begun = super::held::now() - jiff::SignedDuration::from_hours(hours);
+            let text = String::from_utf8_lossy(&answer.1).replace("2010-11-10T20:48:33.000Z", &begun.to_string());
+            answer.1 = text.into();
         }
         Some(Fault::Numbered) => {
             answer.0.headers.insert("x-amz-version-id", "1".parse().expect("a version"));
