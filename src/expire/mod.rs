@@ -19,6 +19,7 @@ pub mod receipts;
 pub mod replicas;
 mod stats;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,7 +36,7 @@ use crate::catalog::{
 use crate::keyring::{Destroyed, Keyring, Present};
 use crate::model::error::chain;
 use crate::model::term::TERM_MIN;
-use crate::model::{Clock, Epoch, Timestamp};
+use crate::model::{Clock, Epoch, ObjectId, Timestamp};
 use crate::store::{Store, StoreError};
 
 /// Clocks that differ by more stop the run: one of them is wrong.
@@ -48,12 +49,17 @@ const LEASE_WAIT: Duration = Duration::from_secs(60);
 const SHRED_BATCH: u32 = 1_000;
 /// Keys of one bulk request of S3.
 const SWEEP_BATCH: u32 = 1_000;
+// Limit: objects that a run leaves before it gives up; a store that refuses so many refuses all.
+const SWEEP_FAILED_MAX: usize = 10_000;
 
 #[derive(Debug, Error)]
 pub enum ExpireError {
     /// Exit code 1.
     #[error("nothing was destroyed: {0}")]
     Failed(String),
+    /// Exit code 2: a key store is in a place that does not destroy.
+    #[error("nothing was destroyed: {0}")]
+    Misconfigured(String),
     /// Exit code 3: past the point of no return, and not at its end. The next run goes on.
     #[error("destruction is pending: {0}")]
     Pending(String),
@@ -93,6 +99,8 @@ pub struct Report {
     pub receipts: u64,
     pub objects_swept: u64,
     pub objects_left: u64,
+    /// Multipart uploads that nobody finished.
+    pub uploads_aborted: u64,
     pub leftovers_destroyed: u64,
     /// Replicas that have not followed; their memory ages by their own clocks.
     pub replicas_behind: Vec<String>,
@@ -193,6 +201,10 @@ impl Expire {
         let committed = mark.run.filter(|run| run.committed.is_some());
         // What a run has committed itself to destroy is pending until it is gone; else nothing is begun here yet.
         let stopped = |error| if committed.is_some() { pending(error) } else { failed(error) };
+        self.keyring.vet().await.map_err(|error| match committed {
+            Some(_) => pending(error),
+            None => ExpireError::Misconfigured(chain(&error)),
+        })?;
         self.keyring.replicate(&present).await.map_err(stopped)?;
         // A generation above the present one was never committed; one below it was destroyed as far as the crash let it.
         if !self.keyring.is_only(present.generation).await.map_err(stopped)? {
@@ -323,23 +335,32 @@ impl Expire {
     /// Step 10. What the store does not delete is unreadable all the same, and is tried again by the next run.
     async fn sweep(&self, report: &mut Report) -> Result<(), ExpireError> {
         let started = Instant::now();
-        loop {
-            let objects = self.catalog.objects_to_sweep(SWEEP_BATCH).await.map_err(pending)?;
+        // Those that the store did not delete stay queued, and do not keep the others from their turn.
+        let mut left: HashSet<ObjectId> = HashSet::new();
+        while left.len() < SWEEP_FAILED_MAX {
+            let count = SWEEP_BATCH + left.len() as u32;
+            let mut objects = self.catalog.objects_to_sweep(count).await.map_err(pending)?;
+            objects.retain(|object| !left.contains(object));
             if objects.is_empty() {
                 break;
             }
             let gone = match self.store.delete(&objects).await {
                 Ok(gone) => gone,
                 Err(error) => {
-                    self.not_swept(&error, report, objects.len());
+                    self.not_swept(&error, report, left.len() + objects.len());
                     break;
                 }
             };
             self.catalog.swept(&gone).await.map_err(pending)?;
             report.objects_swept += gone.len() as u64;
-            if gone.len() < objects.len() {
-                report.objects_left = (objects.len() - gone.len()) as u64;
-                break;
+            left.extend(objects);
+            gone.iter().for_each(|object| _ = left.remove(object));
+            report.objects_left = left.len() as u64;
+        }
+        match self.store.sweep_uploads().await {
+            Ok(count) => report.uploads_aborted = count as u64,
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "unfinished uploads stay in the store until the next run")
             }
         }
         report.sweep_ms = started.elapsed().as_millis() as u64;

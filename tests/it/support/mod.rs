@@ -2,6 +2,7 @@
 
 pub mod held;
 pub mod journal;
+pub mod s3;
 pub mod slow;
 pub mod wire;
 
