@@ -67,6 +67,7 @@ impl Server {
         for warning in vault.keyring.warnings() {
             tracing::warn!("{warning}");
         }
+        vault.check().await?;
         let exclusive = Exclusive::take(&vault).await?;
         let listener = bind(vault.config.listen)?;
         let address = listener.local_addr().map_err(|error| Failure::Failed(error.to_string()))?;

@@ -18,6 +18,7 @@ pub use raw::RawSettings;
 pub use replica::ReplicaConfig;
 pub use secret::{EXAMPLE_KEY, key_from_text, key_text, read_key, write_key};
 
+use crate::bucket::S3Settings;
 use crate::catalog::postgres;
 use crate::crypto::keys::MasterKey;
 use crate::ingest::UploadLimits;
@@ -36,9 +37,10 @@ pub struct Config {
     pub metrics: MetricsListen,
     pub catalog: CatalogPlace,
     pub store: String,
-    pub key_store: Vec<PathBuf>,
+    pub s3: S3Settings,
+    pub key_store: Vec<KeyPlace>,
     /// Empty: level 1, the master key alone.
-    pub generation_store: Vec<PathBuf>,
+    pub generation_store: Vec<KeyPlace>,
     pub master_key: KeySource,
     pub spool_dir: PathBuf,
     pub trusted_proxies: Vec<IpNet>,
@@ -61,6 +63,14 @@ pub enum CatalogPlace {
     Sqlite(PathBuf),
     /// Its `Debug` says host and database alone.
     Postgres(Box<postgres::Settings>),
+}
+
+/// One mirror of a key store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyPlace {
+    Dir(PathBuf),
+    /// What stands behind `s3://`.
+    Bucket(String),
 }
 
 /// Where metrics are served; a default that is taken by another process is a warning, a chosen address an error.
@@ -105,17 +115,18 @@ impl Config {
         let is_chosen = raw.metrics_listen.is_some();
         let metrics = address("metrics_listen", raw.metrics_listen.as_deref().unwrap_or("127.0.0.1:9187"))?;
         let generation_store = match raw.generation_store {
-            None => vec![data_dir.join("generations")],
-            Some(stores) => directories("generation_store", &stores)?,
+            None => vec![KeyPlace::Dir(data_dir.join("generations"))],
+            Some(stores) => key_places("generation_store", &stores)?,
         };
         Ok(Config {
             listen,
             metrics: MetricsListen { address: metrics, is_chosen },
             catalog: catalog_place(raw.catalog.as_deref(), &raw.postgres, &data_dir)?,
+            s3: s3_settings(raw.s3, size("upload.bytes_max", raw.upload.bytes_max.as_deref(), UPLOAD_BYTES_MAX)?)?,
             store: raw.store.unwrap_or_else(|| format!("file://{}", data_dir.join("objects").display())),
             key_store: match raw.key_store {
-                None => vec![data_dir.join("keys")],
-                Some(stores) => some("key_store", directories("key_store", &stores)?)?,
+                None => vec![KeyPlace::Dir(data_dir.join("keys"))],
+                Some(stores) => some("key_store", key_places("key_store", &stores)?)?,
             },
             generation_store,
             master_key: key_source(raw.master_key, raw.master_key_file, &data_dir)?,
@@ -251,15 +262,36 @@ fn postgres_limits(raw: &raw::Postgres) -> Result<postgres::Limits, ConfigError>
     })
 }
 
-fn directories(name: &str, urls: &[String]) -> Result<Vec<PathBuf>, ConfigError> {
+fn key_places(name: &str, urls: &[String]) -> Result<Vec<KeyPlace>, ConfigError> {
     let parse = |url: &String| match url.split_once("://") {
-        Some(("file", path)) if !path.is_empty() => Ok(path.into()),
-        Some((scheme, _)) if scheme != "file" => {
-            Err(ConfigError(format!("{name}: {scheme}:// is not built yet; use file://<directory>")))
-        }
-        _ => Err(ConfigError(format!("{name} is a list of file://<directory>"))),
+        Some(("file", path)) if !path.is_empty() => Ok(KeyPlace::Dir(path.into())),
+        Some(("s3", place)) if !place.is_empty() => Ok(KeyPlace::Bucket(place.into())),
+        _ => Err(ConfigError(format!("{name} is a list of file://<directory> and s3://<bucket>/<prefix>"))),
     };
     urls.iter().filter(|url| !url.is_empty()).map(parse).collect()
+}
+
+fn s3_settings(raw: raw::S3, upload_bytes_max: u64) -> Result<S3Settings, ConfigError> {
+    let default = S3Settings::default();
+    if let Some(path) = &raw.credentials_file {
+        secret::refuse_readable_by_others(path)?;
+    }
+    let settings = S3Settings {
+        connect_timeout: duration("s3.connect_timeout", raw.connect_timeout.as_deref(), default.connect_timeout)?,
+        request_timeout: duration("s3.request_timeout", raw.request_timeout.as_deref(), default.request_timeout)?,
+        retries_max: raw.retries_max.unwrap_or(default.retries_max),
+        retry_pause: duration("s3.retry_pause", raw.retry_pause.as_deref(), default.retry_pause)?,
+        retry_timeout: duration("s3.retry_timeout", raw.retry_timeout.as_deref(), default.retry_timeout)?,
+        multipart_above: size("s3.multipart_above", raw.multipart_above.as_deref(), default.multipart_above)?,
+        part_len: size("s3.part_len", raw.part_len.as_deref(), default.part_len)?,
+        uploads_max: raw.uploads_max.unwrap_or(default.uploads_max),
+        allow_http: raw.allow_http.unwrap_or(default.allow_http),
+        virtual_host: raw.virtual_host,
+        credentials_file: raw.credentials_file,
+    };
+    // A sealed object is a little longer than what was uploaded: 28 bytes for each 16 KiB, and its header.
+    settings.check(upload_bytes_max + upload_bytes_max / 512 + 4_096).map_err(ConfigError)?;
+    Ok(settings)
 }
 
 fn some<T>(name: &str, list: Vec<T>) -> Result<Vec<T>, ConfigError> {

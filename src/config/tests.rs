@@ -114,7 +114,6 @@ fn sizes_and_times_are_read_with_their_units_and_nonsense_is_refused() {
 
 #[test]
 fn what_is_not_built_says_so() {
-    assert!(refusal(|raw| raw.key_store = Some(vec!["s3://keys".into()])).contains("not built"));
     assert!(refusal(|raw| raw.tls.cert = Some("cert.pem".into())).contains("not built"));
 }
 

@@ -55,12 +55,17 @@ impl Handover {
         self.0.is_down.load(Relaxed)
     }
 
+    /// A start found it so: nobody is made to wait for it until it has taken something.
+    pub fn is_down_at_start(&self, error: &StoreError) {
+        self.learn(Err(error));
+    }
+
     fn set_off(&self, object: ObjectId) -> Option<OnTheWay> {
         let is_first = self.0.on_the_way.lock().expect("no holder of this lock panics").insert(object);
         is_first.then(|| OnTheWay { handover: self.clone(), object })
     }
 
-    fn learn(&self, result: &std::result::Result<(), StoreError>) {
+    fn learn(&self, result: std::result::Result<(), &StoreError>) {
         if self.0.is_down.swap(result.is_err(), Relaxed) != result.is_err() {
             match result {
                 Ok(()) => tracing::info!("the object store takes recordings again"),
@@ -118,7 +123,7 @@ impl Ingest {
     async fn send(&self, name: SegmentName, sealed_len: u64) -> std::result::Result<(), StoreError> {
         let path = self.reader.spool.path(name);
         let sent = self.reader.store.put(Parcel { object: name.object, path: &path, sealed_len }).await;
-        self.handover.learn(&sent);
+        self.handover.learn(sent.as_ref().copied());
         sent
     }
 

@@ -1,13 +1,13 @@
 //! The clocks that `expire` asks: the machine's and the object store's. Keys die by the earliest, and by none where they differ.
 
-use crate::store_faults::{Bucket, Date, SECRET_KEY};
+use crate::support::s3::{Bucket, Date};
 use crate::support::{Client, Vault, id_of, noise};
 
 const DAY_S: i64 = 86_400;
 
 /// A vault over S3 with one recording of 30 days; its id.
 async fn stored(bucket: &Bucket) -> (Vault, String) {
-    let vault = bucket.vault(SECRET_KEY);
+    let vault = bucket.vault();
     let mut server = vault.serve();
     let id = id_of(&Client::new(&vault.token).upload(&server, "call", noise(1, 1_000)).await);
     server.stop();
@@ -25,7 +25,7 @@ async fn plays(vault: &Vault, id: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_machine_or_a_store_whose_clock_runs_ahead_destroys_nothing() {
-    let bucket = Bucket::start().await;
+    let bucket = Bucket::s3s().await;
     let (vault, id) = stored(&bucket).await;
     let before = generation(&vault);
 
@@ -44,7 +44,7 @@ async fn a_machine_or_a_store_whose_clock_runs_ahead_destroys_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_clocks_that_agree_destroy_more_than_48_hours_and_one_alone_does_not() {
-    let bucket = Bucket::start().await;
+    let bucket = Bucket::s3s().await;
     let (vault, _) = stored(&bucket).await;
 
     bucket.say(Some(Date::Unreadable));

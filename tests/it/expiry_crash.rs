@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use callvault::catalog::{Ending, Recording};
+use callvault::config::KeyPlace;
 use callvault::expire::{Expire, ExpireError, NamedClock};
 use callvault::keyring::{FileKeyStore, KeyStore, KeyStoreError, Keyring, Mirrors};
 use callvault::model::{CallData, Class, State, Timestamp};
@@ -17,7 +18,7 @@ use callvault::reading::ReadError;
 use jiff::SignedDuration;
 use zeroize::Zeroizing;
 
-use crate::support::held::{Call, HeldVault, now};
+use crate::support::held::{Call, HeldVault, dir_of, now};
 use crate::support::slow::Dice;
 use crate::support::{DISK_CALLS, Vault, killed_at, noise};
 
@@ -190,11 +191,11 @@ fn hours_after(start: Timestamp, hours: i64) -> Timestamp {
 fn faulty(vault: &Vault, held: &HeldVault, calls: usize) -> Expire {
     let config = vault.config();
     let left = Arc::new(AtomicUsize::new(calls));
-    let stores = |dirs: &[std::path::PathBuf]| {
-        let faulty = |dir: &std::path::PathBuf| {
-            Arc::new(Faulty { inner: FileKeyStore::open(dir), left: left.clone() }) as Arc<dyn KeyStore>
+    let stores = |places: &[KeyPlace]| {
+        let faulty = |place: &KeyPlace| {
+            Arc::new(Faulty { inner: FileKeyStore::open(dir_of(place)), left: left.clone() }) as Arc<dyn KeyStore>
         };
-        dirs.iter().map(faulty).collect::<Vec<_>>()
+        places.iter().map(faulty).collect::<Vec<_>>()
     };
     let (rings, generations) =
         (Mirrors::rings(stores(&config.key_store)), Mirrors::generations(stores(&config.generation_store)));

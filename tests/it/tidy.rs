@@ -14,7 +14,7 @@ use source::{Source, is_word};
 const LAYERS: [&[&str]; 9] = [
     &["model"],
     &["crypto", "media"],
-    &["disk", "timing"],
+    &["disk", "bucket", "timing"],
     &["catalog", "keyring", "store", "spool"],
     &["reading"],
     &["ingest", "playback", "expire"],
@@ -55,7 +55,7 @@ const SEAMS: [(&str, &[&str]); 6] = [
     ("rusqlite", &["src/catalog/sqlite"]),
     ("tokio_postgres", &["src/catalog/postgres"]),
     ("deadpool_postgres", &["src/catalog/postgres"]),
-    ("object_store", &["src/store/"]),
+    ("object_store", &["src/store/", "src/bucket/"]),
     ("axum", &["src/http/"]),
     ("clap", &["src/cli/", "src/config/"]),
 ];

@@ -1,14 +1,9 @@
-//! The object store's own clock: the `Date` of its answers (RFC 9110 section 6.6.1).
+//! The clock of whoever holds the bucket: the `Date` of its answers (RFC 9110 section 6.6.1).
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use async_trait::async_trait;
 use jiff::fmt::rfc2822::DateTimeParser;
-use object_store::ClientOptions;
-use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
-};
 
 use crate::model::Timestamp;
 
@@ -27,32 +22,9 @@ impl Dates {
         date.checked_add(came_at.elapsed()).ok()
     }
 
-    fn note(&self, value: Option<&str>) {
+    pub fn note(&self, value: Option<&str>) {
         let date = value.and_then(|text| FORM.parse_timestamp(text).ok());
         *self.0.lock().expect("no holder of the dates' lock panics") = date.map(|date| (date, Instant::now()));
-    }
-}
-
-impl HttpConnector for Dates {
-    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let client = ReqwestConnector::default().connect(options)?;
-        Ok(HttpClient::new(Watched { client, dates: self.clone() }))
-    }
-}
-
-/// A client whose answers are looked at on their way.
-#[derive(Debug)]
-struct Watched {
-    client: HttpClient,
-    dates: Dates,
-}
-
-#[async_trait]
-impl HttpService for Watched {
-    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let answer = self.client.execute(request).await?;
-        self.dates.note(answer.headers().get("date").and_then(|value| value.to_str().ok()));
-        Ok(answer)
     }
 }
 
