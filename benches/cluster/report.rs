@@ -45,6 +45,9 @@ impl Report<'_> {
         self.print_phases(&phases, &within);
         self.print_kinds(&phases, &within);
         self.print_kept();
+        for path in &self.checked.spool_files {
+            eprintln!("left in a spool: {path}");
+        }
         for line in self.checked.logged_errors.iter().take(10) {
             eprintln!("logged: {line}");
         }
@@ -107,7 +110,8 @@ impl Report<'_> {
     }
 
     fn print_kept(&self) {
-        let Checked { acknowledged, identical, bytes, given_up, dead, dead_readable, rows, objects, .. } = &self.checked;
+        let Checked { acknowledged, identical, bytes, given_up, dead, dead_readable, rows, objects, ended, .. } =
+            &self.checked;
         println!("| afterwards | |\n|---|---|");
         let gb = *bytes as f64 / 1e9;
         println!("| acknowledged; whole and identical from both servers | {acknowledged}; {identical} ({gb:.2} GB) |");
@@ -118,7 +122,7 @@ impl Report<'_> {
             nothing + part + whole
         );
         println!("| erased or ended; readable | {dead}; {dead_readable} |");
-        println!("| recordings listed; objects in the store | {rows}; {objects} |");
+        println!("| recordings listed; objects in the store | {rows}; {objects}, up to {ended} of what ended this hour |");
         if let Ok(took) = self.forwarded {
             println!("| spools empty after the last upload within | {:.1} s |", took.as_secs_f64());
         }
