@@ -73,7 +73,9 @@ pub async fn run(parts: &Parts, world: &Arc<World>) -> Checked {
             Found::NotIdentical => checked.acknowledged += 1,
             Found::GivenUp(how) => checked.given_up[how] += 1,
             Found::Dead => checked.dead += 1,
-            Found::DeadReadable => (checked.dead, checked.dead_readable) = (checked.dead + 1, checked.dead_readable + 1),
+            Found::DeadReadable => {
+                (checked.dead, checked.dead_readable) = (checked.dead + 1, checked.dead_readable + 1)
+            }
             Found::Unsettled => {}
         }
     }
@@ -85,7 +87,9 @@ pub async fn run(parts: &Parts, world: &Arc<World>) -> Checked {
     // What ended in the run is destroyed with its hour; until then its objects stay.
     let ended = entries.iter().filter(|entry| matches!(entry.life, Life::Ends(at) if at > world.began)).count();
     if !(checked.rows..=checked.rows + ended).contains(&checked.objects) {
-        world.ledger.fault(format!("{} recordings and {ended} that ended have {} objects", checked.rows, checked.objects));
+        world
+            .ledger
+            .fault(format!("{} recordings and {ended} that ended have {} objects", checked.rows, checked.objects));
     }
     checked.ended = ended;
     checked.spool_files = parts.spooled_files().iter().map(|path| path.to_string_lossy().into_owned()).collect();

@@ -125,7 +125,8 @@ impl World {
 
     /// A page of the listing, or one recording.
     pub async fn list(&self) {
-        let taken = if self.random().is_multiple_of(2) { self.ledger.take(self.random(), None, is_alive) } else { None };
+        let taken =
+            if self.random().is_multiple_of(2) { self.ledger.take(self.random(), None, is_alive) } else { None };
         let Some(index) = taken else {
             match self.answer(self.ask("GET", "/v1/recordings?limit=100"), &LastByte::new()).await {
                 Ok(answer) if answer.status == 200 && answer.json["recordings"].is_array() => {
@@ -167,7 +168,8 @@ impl World {
         let id = entry.acknowledged.expect("it fits").id;
         let (began, mut tries) = (Instant::now(), 0);
         while began.elapsed() < PATIENCE {
-            let answer = self.answer(self.ask("DELETE", &format!("/v1/recordings/{id}?erase=1")), &LastByte::new()).await;
+            let answer =
+                self.answer(self.ask("DELETE", &format!("/v1/recordings/{id}?erase=1")), &LastByte::new()).await;
             match &answer {
                 // 410: an answer before this one was lost.
                 Ok(answer) if answer.status == 202 || (answer.status == 410 && tries > 0) => {

@@ -35,9 +35,8 @@ impl Report<'_> {
         let within: Vec<Vec<&Sample>> = (0..phases.len())
             .map(|number| {
                 let end = phases.get(number + 1).map(|next| next.began);
-                let is_within = |sample: &&Sample| {
-                    sample.at >= phases[number].began && end.is_none_or(|end| sample.at < end)
-                };
+                let is_within =
+                    |sample: &&Sample| sample.at >= phases[number].began && end.is_none_or(|end| sample.at < end);
                 samples.iter().filter(is_within).collect()
             })
             .collect();
@@ -122,7 +121,9 @@ impl Report<'_> {
             nothing + part + whole
         );
         println!("| erased or ended; readable | {dead}; {dead_readable} |");
-        println!("| recordings listed; objects in the store | {rows}; {objects}, up to {ended} of what ended this hour |");
+        println!(
+            "| recordings listed; objects in the store | {rows}; {objects}, up to {ended} of what ended this hour |"
+        );
         if let Ok(took) = self.forwarded {
             println!("| spools empty after the last upload within | {:.1} s |", took.as_secs_f64());
         }
@@ -137,8 +138,11 @@ impl Report<'_> {
             destroyed["sweep_ms"],
             destroyed["replicas_behind"].as_array().map_or(0, Vec::len),
         );
-        println!("| errors that the servers logged; requests put off by the load | {}; {} |",
-            self.checked.logged_errors.len(), self.put_off);
+        println!(
+            "| errors that the servers logged; requests put off by the load | {}; {} |",
+            self.checked.logged_errors.len(),
+            self.put_off
+        );
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
         let fsyncs = fsync_rate(&self.parts.dir);
         println!("| machine | {cores} cores for servers, PostgreSQL, S3 and load; {fsyncs:.0} raw syncs a second |\n");

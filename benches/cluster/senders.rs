@@ -118,7 +118,8 @@ impl World {
         while began.elapsed() < PATIENCE {
             let end = len.min(offset + piece_len);
             let last = LastByte::new();
-            let request = self.tus("PATCH", &path).header("upload-offset", offset).header("content-length", end - offset);
+            let request =
+                self.tus("PATCH", &path).header("upload-offset", offset).header("content-length", end - offset);
             let request = request.header("content-type", "application/offset+octet-stream");
             match self.answer(request.body(body(index, offset, end, None, &last)), &last).await {
                 Ok(Answer { status: 204, offset: Some(at), .. }) if at == end => {
