@@ -1,5 +1,6 @@
 //! Wiring: the only place that picks backends. From checked settings to verbs that are ready to run.
 
+mod backends;
 mod descriptors;
 mod exclusive;
 mod follow;
@@ -16,7 +17,6 @@ pub use follow::Follower;
 pub use latest::Latest;
 
 use crate::bucket::{Bucket, S3Settings};
-use crate::catalog::sqlite::Sqlite;
 use crate::catalog::{CatalogError, SharedCatalog};
 use crate::config::{Config, ConfigError, KeyPlace, KeySource, ReplicaConfig, write_key};
 use crate::crypto::keys::MasterKey;
@@ -91,8 +91,7 @@ pub async fn init(config: &Config) -> Result<Initialised, AppError> {
     let clock = SystemClock;
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.data_dir);
     made.map_err(|source| AppError::Io { what: config.data_dir.display().to_string(), source })?;
-    let catalog = Sqlite::open(&config.catalog)?;
-    let catalog: SharedCatalog = Arc::new(catalog);
+    let catalog = backends::make_catalog(config).await?;
     let mark = catalog.ring_mark().await?;
     let master_key_made = make_master_key(config, mark.generation > 0)?;
     Store::open(&config.store, &config.s3)?.check().await?;
@@ -147,14 +146,10 @@ impl Vault {
 
     /// [`Vault::open`] at the time of a clock.
     pub async fn open_at(config: Config, clock: Arc<dyn Clock>) -> Result<Vault, AppError> {
-        let place = config.data_dir.display().to_string();
-        if !config.catalog.exists() {
-            return Err(AppError::NotInitialised(place));
-        }
-        let catalog: SharedCatalog = Arc::new(Sqlite::open_existing(&config.catalog)?);
+        let catalog = backends::open_catalog(&config).await?;
         let mark = catalog.ring_mark().await?;
         if mark.generation == 0 {
-            return Err(AppError::NotInitialised(place));
+            return Err(backends::not_initialised(&config));
         }
         let master = config.read_master_key()?;
         let keyring = open_keyring(&config, master, |dir| Ok(FileKeyStore::open(dir)))?;

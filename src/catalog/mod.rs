@@ -12,7 +12,10 @@
 //! [`Catalog`] is the contract. `conformance` holds every backend to it.
 
 mod faults;
+pub mod postgres;
+mod rules;
 pub mod sqlite;
+mod stored;
 
 #[cfg(test)]
 mod conformance;

@@ -18,7 +18,7 @@ use super::serve::{Server, stop_signal};
 use super::{Failure, Outcome, sample, token};
 use crate::app::{self, Vault};
 use crate::catalog::Tenant;
-use crate::config::{Config, EXAMPLE_KEY, KeySource, key_from_text, write_key};
+use crate::config::{CatalogPlace, Config, EXAMPLE_KEY, KeySource, key_from_text, write_key};
 use crate::model::{Class, RecordingId, Scope, Slug, Term};
 use crate::reading::ReadError;
 
@@ -50,7 +50,7 @@ pub async fn run(config: Config, output: Output) -> Outcome {
 async fn make_example_vault(config: &Config) -> Outcome {
     if let KeySource::File(path) = &config.master_key
         && !path.exists()
-        && !config.catalog.exists()
+        && matches!(&config.catalog, CatalogPlace::Sqlite(catalog) if !catalog.exists())
     {
         let made = std::fs::create_dir_all(&config.data_dir);
         made.map_err(|error| Failure::Failed(format!("{} cannot be made: {error}", config.data_dir.display())))?;

@@ -19,6 +19,7 @@ pub use replica::ReplicaConfig;
 pub use secret::{EXAMPLE_KEY, key_from_text, key_text, read_key, write_key};
 
 use crate::bucket::S3Settings;
+use crate::catalog::postgres;
 use crate::crypto::keys::MasterKey;
 use crate::ingest::UploadLimits;
 use crate::spool::SpoolLimits;
@@ -34,7 +35,7 @@ pub struct Config {
     pub data_dir: PathBuf,
     pub listen: SocketAddr,
     pub metrics: MetricsListen,
-    pub catalog: PathBuf,
+    pub catalog: CatalogPlace,
     pub store: String,
     pub s3: S3Settings,
     pub key_store: Vec<KeyPlace>,
@@ -62,6 +63,14 @@ pub enum KeyPlace {
     Dir(PathBuf),
     /// What stands behind `s3://`.
     Bucket(String),
+}
+
+/// Which backend holds the catalog, and where.
+#[derive(Debug)]
+pub enum CatalogPlace {
+    Sqlite(PathBuf),
+    /// Its `Debug` says host and database alone.
+    Postgres(Box<postgres::Settings>),
 }
 
 /// Where metrics are served; a default that is taken by another process is a warning, a chosen address an error.
@@ -112,7 +121,7 @@ impl Config {
         Ok(Config {
             listen,
             metrics: MetricsListen { address: metrics, is_chosen },
-            catalog: catalog_path(raw.catalog.as_deref(), &data_dir)?,
+            catalog: catalog_place(raw.catalog.as_deref(), &raw.postgres, &data_dir)?,
             s3: s3_settings(raw.s3, size("upload.bytes_max", raw.upload.bytes_max.as_deref(), UPLOAD_BYTES_MAX)?)?,
             store: raw.store.unwrap_or_else(|| format!("file://{}", data_dir.join("objects").display())),
             key_store: match raw.key_store {
@@ -193,6 +202,14 @@ const SPOOL_SYNC_EVERY: Duration = Duration::from_secs(1);
 const DISK_FREE_MIN: u64 = 4 << 20;
 const EXPIRE_EVERY: Duration = Duration::from_secs(3_600);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+// Limit: a database with the usual 100 connections serves five servers, their leases, expire and a person.
+const POSTGRES_POOL_MAX: usize = 16;
+// Limit: a thousand recordings are shredded in some 50 ms; whatever takes longer than this holds others up.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+// Limit: whoever asks after a year for what he was told would end is told that it did.
+const GONE_KEEP: Duration = Duration::from_secs(9_600 * 3_600);
+const GONE_KEEP_MIN: Duration = Duration::from_secs(672 * 3_600);
 
 fn address(name: &str, text: &str) -> Result<SocketAddr, ConfigError> {
     let advice = || ConfigError(format!("{name} {text:?}: an address with a port, such as 127.0.0.1:8787"));
@@ -209,15 +226,40 @@ pub fn networks(texts: &[String]) -> Result<Vec<IpNet>, ConfigError> {
     parsed.collect()
 }
 
-fn catalog_path(url: Option<&str>, data_dir: &Path) -> Result<PathBuf, ConfigError> {
-    match url.map(|url| (url, url.split_once("://"))) {
-        None => Ok(data_dir.join("catalog.db")),
-        Some((_, Some(("sqlite", path)))) => Ok(path.into()),
-        Some((_, Some(("postgres" | "postgresql", _)))) => {
-            Err(ConfigError("catalog: PostgreSQL is not built yet; use sqlite://<path>".into()))
+fn catalog_place(url: Option<&str>, raw: &raw::Postgres, data_dir: &Path) -> Result<CatalogPlace, ConfigError> {
+    match url.map(|url| url.split_once("://")) {
+        None => Ok(CatalogPlace::Sqlite(data_dir.join("catalog.db"))),
+        Some(Some(("sqlite", path))) => Ok(CatalogPlace::Sqlite(path.into())),
+        Some(Some(("postgres" | "postgresql", _))) => {
+            let limits = postgres_limits(raw)?;
+            let password = raw.password_file.as_deref().map(secret::read_password).transpose()?;
+            let password = password.as_ref().map(|password| password.as_str());
+            let settings = postgres::Settings::parse(url.unwrap_or_default(), password, limits).map_err(ConfigError)?;
+            Ok(CatalogPlace::Postgres(Box::new(settings)))
         }
-        Some(_) => Err(ConfigError("catalog is sqlite://<path>".into())),
+        // Secrecy: what was written may be a URL with a password and a slip in its scheme.
+        Some(_) => Err(ConfigError(
+            "catalog is sqlite://<path>, or postgres://<user>:<password>@<host>:<port>/<database>".into(),
+        )),
     }
+}
+
+fn postgres_limits(raw: &raw::Postgres) -> Result<postgres::Limits, ConfigError> {
+    let gone_keep = duration("postgres.gone_keep", raw.gone_keep.as_deref(), GONE_KEEP)?;
+    if gone_keep < GONE_KEEP_MIN {
+        return Err(ConfigError("postgres.gone_keep: at least 672h, four weeks".into()));
+    }
+    let pool_max = raw.pool_max.unwrap_or(POSTGRES_POOL_MAX);
+    if pool_max == 0 {
+        return Err(ConfigError("postgres.pool_max: at least 1".into()));
+    }
+    let (statement, connect) = (raw.statement_timeout.as_deref(), raw.connect_timeout.as_deref());
+    Ok(postgres::Limits {
+        pool_max,
+        statement_timeout: duration("postgres.statement_timeout", statement, STATEMENT_TIMEOUT)?,
+        connect_timeout: duration("postgres.connect_timeout", connect, CONNECT_TIMEOUT)?,
+        gone_keep,
+    })
 }
 
 fn key_places(name: &str, urls: &[String]) -> Result<Vec<KeyPlace>, ConfigError> {

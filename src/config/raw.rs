@@ -45,7 +45,7 @@ settings! {
         /// Address of the metrics listener [default: 127.0.0.1:9187]
         #[arg(long, global = true, env = "CALLVAULT_METRICS_LISTEN", value_name = "ADDR")]
         metrics_listen: String,
-        /// sqlite://<path> [default: <data_dir>/catalog.db]
+        /// sqlite://<path> or postgres://<user>:<password>@<host>:<port>/<database> [default: <data_dir>/catalog.db]
         #[arg(long, global = true, env = "CALLVAULT_CATALOG", value_name = "URL")]
         catalog: String,
         /// file://<dir> or s3://<bucket>/<prefix>, with AWS_* [default: <data_dir>/objects]
@@ -86,6 +86,8 @@ settings! {
         expire: Expire,
         #[command(flatten)]
         drain: Drain,
+        #[command(flatten)]
+        postgres: Postgres,
         #[command(flatten)]
         replica: Replica,
     }
@@ -201,6 +203,26 @@ settings! {
 }
 
 settings! {
+    Postgres {
+        /// File of the password, if it does not stand in the URL, readable by nobody else
+        #[arg(id = "postgres-password-file", long = "postgres-password-file", global = true, env = "CALLVAULT_POSTGRES_PASSWORD_FILE", value_name = "FILE")]
+        password_file: PathBuf,
+        /// Connections of one server at once [default: 16]
+        #[arg(id = "postgres-pool-max", long = "postgres-pool-max", global = true, env = "CALLVAULT_POSTGRES_POOL_MAX", value_name = "N")]
+        pool_max: usize,
+        /// How long one statement may take [default: 30s]
+        #[arg(id = "postgres-statement-timeout", long = "postgres-statement-timeout", global = true, env = "CALLVAULT_POSTGRES_STATEMENT_TIMEOUT", value_name = "TIME")]
+        statement_timeout: String,
+        /// How long it may take to connect [default: 5s]
+        #[arg(id = "postgres-connect-timeout", long = "postgres-connect-timeout", global = true, env = "CALLVAULT_POSTGRES_CONNECT_TIMEOUT", value_name = "TIME")]
+        connect_timeout: String,
+        /// How long after its end a recording is told as gone, and not as unknown; at least 672h [default: 9600h, 400 days]
+        #[arg(id = "postgres-gone-keep", long = "postgres-gone-keep", global = true, env = "CALLVAULT_POSTGRES_GONE_KEEP", value_name = "TIME")]
+        gone_keep: String,
+    }
+}
+
+settings! {
     Replica {
         /// This server's name among those that share the catalog; it stays with the spool [default: the host's name; callvault over SQLite]
         #[arg(id = "replica-name", long = "replica-name", global = true, env = "CALLVAULT_REPLICA_NAME", value_name = "NAME")]
@@ -228,7 +250,8 @@ impl RawSettings {
             let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
             ConfigError(format!("the settings file {}, line {line}: {}", path.display(), error.message()))
         })?;
-        if file.master_key.is_some() {
+        let holds_password = file.catalog.as_ref().is_some_and(|url| !url.starts_with("sqlite:"));
+        if file.master_key.is_some() || holds_password {
             super::secret::refuse_readable_by_others(&path)?;
         }
         Ok(self.over(file))

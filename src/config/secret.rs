@@ -91,6 +91,14 @@ pub(super) fn refuse_readable_by_others(path: &Path) -> Result<(), ConfigError> 
     Ok(())
 }
 
+/// A password is the file's text without the line end that editors leave.
+pub(super) fn read_password(path: &Path) -> Result<Zeroizing<String>, ConfigError> {
+    let text = std::fs::read_to_string(path).map(Zeroizing::new);
+    let text = text.map_err(|error| ConfigError(format!("postgres.password_file {}: {error}", path.display())))?;
+    refuse_readable_by_others(path)?;
+    Ok(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()))
+}
+
 pub fn key_from_text(text: &str) -> Result<MasterKey, ConfigError> {
     parse_key(text.as_bytes().to_vec())
 }

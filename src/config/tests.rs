@@ -114,6 +114,62 @@ fn sizes_and_times_are_read_with_their_units_and_nonsense_is_refused() {
 
 #[test]
 fn what_is_not_built_says_so() {
-    assert!(refusal(|raw| raw.catalog = Some("postgres://db/x".into())).contains("not built"));
     assert!(refusal(|raw| raw.tls.cert = Some("cert.pem".into())).contains("not built"));
+}
+
+#[test]
+fn a_refused_catalog_url_says_how_to_write_it_and_repeats_no_password() {
+    let urls = [
+        "postgres://vault:s3cret@db",
+        "postgres://vault:s3cret@/x",
+        "postgres://:s3cret@db/x",
+        "postgres://vault:s3cret@db/x?sslmode=never",
+        "postgres://vault:s3cret@db:port/x",
+        "postgres://vault:s3cret?s3cret=x@db/x",
+        "postgress://vault:s3cret@db/x",
+    ];
+    for url in urls {
+        let refused = refusal(|raw| raw.catalog = Some(url.into()));
+        assert!(refused.contains("postgres://<user>"), "{refused}");
+        assert!(!refused.contains("s3cret"), "{refused}");
+    }
+    let config = check(|raw| raw.catalog = Some("postgres://vault:s3cret@db/x?sslmode=verify-full".into()));
+    let shown = format!("{:?}", config.expect("it is sound").catalog);
+    assert!(shown.contains("db:5432/x") && !shown.contains("s3cret"), "{shown}");
+}
+
+#[test]
+fn a_password_file_is_read_alone_and_only_when_nobody_else_can() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("password");
+    std::fs::write(&path, "s3cret\n").expect("written");
+    let with_url = |url: &str| {
+        let (url, path) = (url.to_owned(), path.clone());
+        check(move |raw| {
+            raw.catalog = Some(url);
+            raw.postgres.password_file = Some(path);
+        })
+    };
+
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("changed");
+    assert!(with_url("postgres://vault@db/x").expect_err("others can read it").0.contains("chmod 600"));
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("changed");
+    assert!(with_url("postgres://vault@db/x").is_ok());
+    let both = with_url("postgres://vault:other@db/x").expect_err("two passwords").0;
+    assert!(both.contains("not both") && !both.contains("other") && !both.contains("s3cret"));
+}
+
+#[test]
+fn limits_of_postgresql_are_checked_before_it_is_reached() {
+    let with = |change: fn(&mut RawSettings)| {
+        refusal(move |raw| {
+            raw.catalog = Some("postgres://vault@db/x".into());
+            change(raw);
+        })
+    };
+    assert!(with(|raw| raw.postgres.pool_max = Some(0)).contains("pool_max"));
+    assert!(with(|raw| raw.postgres.gone_keep = Some("1h".into())).contains("672h"));
+    assert!(with(|raw| raw.postgres.statement_timeout = Some("soon".into())).contains("statement_timeout"));
+    assert!(with(|raw| raw.postgres.connect_timeout = Some("0s".into())).contains("connect_timeout"));
 }

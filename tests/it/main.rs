@@ -20,6 +20,7 @@ mod manifests;
 mod nonces;
 mod observability;
 mod playback;
+mod postgres;
 mod refusals;
 mod replicas;
 mod resumable;

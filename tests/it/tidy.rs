@@ -51,8 +51,10 @@ const CLOCK: &str = "src/model/clock.rs";
 const RANDOM: &str = "src/crypto/random.rs";
 
 /// Libraries that stay behind one seam: who may name them.
-const SEAMS: [(&str, &[&str]); 4] = [
+const SEAMS: [(&str, &[&str]); 6] = [
     ("rusqlite", &["src/catalog/sqlite"]),
+    ("tokio_postgres", &["src/catalog/postgres"]),
+    ("deadpool_postgres", &["src/catalog/postgres"]),
     ("object_store", &["src/store/", "src/bucket/"]),
     ("axum", &["src/http/"]),
     ("clap", &["src/cli/", "src/config/"]),

@@ -2,8 +2,10 @@
 
 use rusqlite::{Connection, params};
 
-use super::rows::{execute, first, millis};
+use super::rows::{execute, first};
 use super::{house, recordings};
+use crate::catalog::rules;
+use crate::catalog::stored::millis;
 use crate::catalog::{CallRow, CatalogError, Ending, Recording, Result};
 use crate::model::{RecordingId, State, SubjectId, Timestamp};
 
@@ -26,11 +28,8 @@ pub(super) fn abandon(db: &Connection, id: RecordingId) -> Result<()> {
 
 pub(super) fn end(db: &Connection, id: RecordingId, ending: Ending, at: Timestamp) -> Result<Recording> {
     let before = recordings::find(db, None, id)?.ok_or(CatalogError::NotFound)?;
-    match (before.state, ending) {
-        (State::Receiving | State::Spooled | State::Stored, _) | (State::Deleted, Ending::Erase) => {}
-        _ => return Err(CatalogError::WrongState),
-    }
-    forget(db, &before, ending, at)?;
+    let state = rules::end(before.state, ending)?;
+    forget(db, &before, state, at)?;
     let is_call_dead = match &before.call {
         Some(call) => forget_call(db, call)?,
         None => false,
@@ -45,11 +44,7 @@ pub(super) fn end(db: &Connection, id: RecordingId, ending: Ending, at: Timestam
 }
 
 /// The rows of the wraps stay, so that the run in which their keys die counts them.
-fn forget(db: &Connection, before: &Recording, ending: Ending, at: Timestamp) -> Result<()> {
-    let state = match ending {
-        Ending::Delete => State::Deleted,
-        Ending::Erase => State::Erased,
-    };
+fn forget(db: &Connection, before: &Recording, state: State, at: Timestamp) -> Result<()> {
     execute(
         db,
         "UPDATE recording SET state = ?2, gone = 1, changed_at = ?3, name_token = NULL,

@@ -2,7 +2,8 @@
 
 use rusqlite::{Connection, Row, params};
 
-use super::rows::{all, execute, first, int, millis, not_stored_by_us, take, take_optional};
+use super::rows::{all, execute, first, not_stored_by_us, take, take_optional};
+use crate::catalog::stored::{int, millis};
 use crate::catalog::{
     Announcement, CatalogError, ClassCount, CommittedGeneration, GuardedRow, Puncture, QueuedPuncture, ReceiptRow,
     Result, RingMark, Run,

@@ -5,7 +5,8 @@ use rusqlite::{Connection, params, params_from_iter};
 
 use super::errors::not_done;
 use super::recordings::{HEAD, Head, find, head, whole};
-use super::rows::{all, int, millis, millis_up, take};
+use super::rows::{all, take};
+use crate::catalog::stored::{int, millis, millis_up, second};
 use crate::catalog::{Listing, Recording, Result};
 use crate::model::{Class, RecordingId, ReplicaName, State, TenantNumber};
 
@@ -102,9 +103,7 @@ fn push_wrap(query: &mut Query, listing: &Listing) {
         query.push(" AND w.class = ?", [(class as u8).into()]);
     }
     if let Some(alive_at) = listing.alive_at {
-        // Whole seconds: later than the instant exactly if later than the second that it is in.
-        let second = alive_at.as_nanosecond().div_euclid(1_000_000_000) as i64;
-        query.push(" AND w.expires_at > ?", [second.into()]);
+        query.push(" AND w.expires_at > ?", [second(alive_at).into()]);
     }
     query.push(")", []);
 }

@@ -15,9 +15,9 @@ use crate::catalog::{CatalogError, Result};
 
 /// Each brings the schema from its place in the list to the next number, in one transaction.
 const MIGRATIONS: &[&str] = &[
-    include_str!("../migrations/0001_vault.sql"),
-    include_str!("../migrations/0002_resume.sql"),
-    include_str!("../migrations/0003_holder.sql"),
+    include_str!("../migrations/sqlite/0001_vault.sql"),
+    include_str!("../migrations/sqlite/0002_resume.sql"),
+    include_str!("../migrations/sqlite/0003_holder.sql"),
 ];
 
 /// How long to wait for another process that writes: a commit takes milliseconds, a checkpoint below a second.

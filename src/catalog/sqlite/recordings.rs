@@ -3,13 +3,14 @@
 use rusqlite::{Connection, Row, params};
 
 use super::errors::{is_taken, is_there, not_done};
-use super::rows::{all, execute, first, int, millis, not_stored_by_us, parse_optional, take, take_optional};
+use super::rows::{all, execute, first, not_stored_by_us, parse_optional, take, take_optional};
 use super::{house, tenants};
+use crate::catalog::rules::{self, Finish};
+use crate::catalog::stored::{int, millis};
 use crate::catalog::{CallRow, CatalogError, Finished, NewRecording, Recording, Result, Resume, WrapRow};
-use crate::crypto::wrap::WRAP_LEN;
 use crate::model::ids::CallId;
 use crate::model::{
-    Class, Completeness, ObjectId, RecordingId, ReplicaName, State, SubjectId, TenantNumber, TimePath, Timestamp,
+    Completeness, ObjectId, RecordingId, ReplicaName, State, SubjectId, TenantNumber, TimePath, Timestamp,
 };
 
 /// What [`head`] reads, from a table named `r`.
@@ -107,23 +108,22 @@ fn not_inserted(error: rusqlite::Error, taken: CatalogError) -> CatalogError {
 /// The inner error leaves something: the new object, queued for the sweep.
 pub(super) fn finish(db: &Connection, finished: &Finished) -> Result<Result<()>> {
     let before = find(db, None, finished.id)?.ok_or(CatalogError::NotFound)?;
-    if before.state.is_gone() {
-        house::to_sweep(db, finished.object)?;
-        return Ok(Err(CatalogError::WrongState));
-    }
-    let is_continued =
-        matches!(before.state, State::Spooled | State::Stored) && before.completeness == Completeness::Partial;
-    if before.state != State::Receiving && !is_continued {
-        return Err(CatalogError::WrongState);
-    }
-    // Somebody else's is not taken from him, whatever was received here.
-    if before.holder.as_ref() != Some(&finished.holder) {
-        if before.object != finished.object {
-            house::to_sweep(db, finished.object)?;
+    let bound = match rules::finish(&before, finished)? {
+        Finish::Bind(bound) => bound,
+        Finish::Refuse { is_swept } => {
+            if is_swept {
+                house::to_sweep(db, finished.object)?;
+            }
+            return Ok(Err(CatalogError::WrongState));
         }
-        return Ok(Err(CatalogError::WrongState));
+    };
+    for (wrap, sealed) in bound {
+        execute(
+            db,
+            "UPDATE wrap SET sealed = ?3 WHERE subject = ?1 AND class = ?2",
+            params![before.id.as_bytes(), wrap.class as u8, sealed],
+        )?;
     }
-    bind_again(db, &before, &finished.wraps)?;
     if before.object != finished.object {
         house::to_sweep(db, before.object)?;
     }
@@ -147,24 +147,6 @@ pub(super) fn finish(db: &Connection, finished: &Finished) -> Result<Result<()>>
         ],
     )?;
     Ok(Ok(()))
-}
-
-/// Every wrap that still opens is bound to the row's new values: one that was left out would never open again.
-fn bind_again(db: &Connection, before: &Recording, wraps: &[(Class, [u8; WRAP_LEN])]) -> Result<()> {
-    let is_known = |class: Class| before.wraps.iter().any(|wrap| wrap.class == class);
-    if !wraps.iter().all(|(class, _)| is_known(*class)) {
-        return Err(CatalogError::WrongState);
-    }
-    for wrap in before.wraps.iter().filter(|wrap| wrap.sealed.is_some()) {
-        let sealed = wraps.iter().find(|(class, _)| *class == wrap.class).map(|(_, sealed)| sealed);
-        let sealed = sealed.ok_or(CatalogError::WrongState)?;
-        execute(
-            db,
-            "UPDATE wrap SET sealed = ?3 WHERE subject = ?1 AND class = ?2",
-            params![before.id.as_bytes(), wrap.class as u8, sealed],
-        )?;
-    }
-    Ok(())
 }
 
 /// The inner error leaves something: an object that the recording does not need any more, queued for the sweep.
@@ -203,11 +185,8 @@ pub(super) fn set_resume(db: &Connection, id: RecordingId, resume: Option<Resume
 
 pub(super) fn entrust(db: &Connection, id: RecordingId, replica: &ReplicaName) -> Result<ReplicaName> {
     let found = find(db, None, id)?.ok_or(CatalogError::NotFound)?;
-    if found.state.is_gone() || found.completeness != Completeness::Partial {
-        return Err(CatalogError::WrongState);
-    }
-    if let Some(holder) = found.holder {
-        return Ok(holder);
+    if let Some(holder) = rules::entrust(&found)? {
+        return Ok(holder.clone());
     }
     execute(db, "UPDATE recording SET holder = ?2 WHERE id = ?1", params![id.as_bytes(), replica.as_str()])?;
     Ok(replica.clone())

@@ -2,7 +2,8 @@
 
 use rusqlite::{Connection, params};
 
-use super::rows::{all, execute, first, int, millis, parse, take, take_optional};
+use super::rows::{all, execute, first, parse, take, take_optional};
+use crate::catalog::stored::{int, millis};
 use crate::catalog::{CatalogError, HeldCount, NEXT_SPOOLED, Replica, Result};
 use crate::model::{ReplicaName, Timestamp};
 

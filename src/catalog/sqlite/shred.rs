@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, Row, params};
 
-use super::rows::{all, execute, first, int, millis, take};
+use super::rows::{all, execute, first, take};
 use super::{expiry, house};
+use crate::catalog::stored::{int, millis};
 use crate::catalog::{CatalogError, Puncture, QueuedPuncture, Result};
 use crate::model::{Class, ObjectId, State, SubjectId, TenantNumber, TimePath, Timestamp};
 

@@ -3,7 +3,8 @@
 use rusqlite::{Connection, Row, params};
 
 use super::errors::{is_orphan, is_taken, is_there, not_done};
-use super::rows::{all as rows, execute, first, millis, parse, take, take_optional};
+use super::rows::{all as rows, execute, first, parse, take, take_optional};
+use crate::catalog::stored::millis;
 use crate::catalog::{CatalogError, NewTenant, Result, Tenant, TenantChange, TokenRow};
 use crate::crypto::token::TokenHash;
 use crate::model::{Slug, TenantNumber, Timestamp, TokenId};

@@ -2,6 +2,7 @@
 
 pub mod held;
 pub mod journal;
+pub mod postgres;
 pub mod s3;
 pub mod slow;
 pub mod wire;
@@ -105,6 +106,7 @@ impl Vault {
             match name.as_str() {
                 "CALLVAULT_KEY_STORE" => raw.key_store = Some(list()),
                 "CALLVAULT_GENERATION_STORE" => raw.generation_store = Some(list()),
+                "CALLVAULT_CATALOG" => raw.catalog = Some(value.clone()),
                 "CALLVAULT_STORE" => raw.store = Some(value.clone()),
                 "CALLVAULT_MASTER_KEY_FILE" => raw.master_key_file = Some(value.into()),
                 _ => {}
