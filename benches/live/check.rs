@@ -8,7 +8,8 @@ use futures::future::join_all;
 use serde_json::Value;
 use tokio::time::sleep;
 
-use super::load::{Sent, audio};
+use super::audio::audio;
+use super::load::Sent;
 use super::server::Server;
 use super::wire::Wire;
 

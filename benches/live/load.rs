@@ -12,6 +12,7 @@ use futures::{StreamExt, stream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until, timeout};
 
+use super::audio::audio;
 use super::server::Server;
 use super::wire::{Answer, Wire};
 use super::{Mode, Plan};
@@ -233,26 +234,6 @@ fn frame(buffer: &mut Vec<u8>, index: usize, position: u64, len: u64) {
     buffer.resize(head_len + len as usize, 0);
     audio(index, position, &mut buffer[head_len..]);
     buffer.extend_from_slice(b"\r\n");
-}
-
-/// The bytes of stream `index` from `position` on: SplitMix64 in counter mode.
-pub fn audio(index: usize, position: u64, bytes: &mut [u8]) {
-    let word = |at: u64| {
-        let mut z = ((index as u64) << 40).wrapping_add(at).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)).to_le_bytes()
-    };
-    let skew = (position % 8) as usize;
-    let lead = if skew == 0 { 0 } else { (8 - skew).min(bytes.len()) };
-    let (lead, aligned) = bytes.split_at_mut(lead);
-    lead.copy_from_slice(&word(position / 8)[skew..][..lead.len()]);
-    let first = position.div_ceil(8);
-    let (words, tail) = aligned.as_chunks_mut::<8>();
-    for (at, bytes) in words.iter_mut().enumerate() {
-        *bytes = word(first + at as u64);
-    }
-    tail.copy_from_slice(&word(first + words.len() as u64)[..tail.len()]);
 }
 
 async fn finish(mut wire: Wire, bytes: Vec<u8>, closing: Option<String>) -> Ending {

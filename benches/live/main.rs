@@ -8,6 +8,7 @@
 //! With `--kill-after` the server is killed and started again on the same place. `put`: what it kept of each call is compared
 //! with what had been sent; the calls are over. `tus`: every call asks where the server stands, goes on, and must be whole.
 
+mod audio;
 mod check;
 mod load;
 mod report;

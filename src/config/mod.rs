@@ -57,20 +57,20 @@ pub struct Config {
     pub replica: ReplicaConfig,
 }
 
-/// Which backend holds the catalog, and where.
-#[derive(Debug)]
-pub enum CatalogPlace {
-    Sqlite(PathBuf),
-    /// Its `Debug` says host and database alone.
-    Postgres(Box<postgres::Settings>),
-}
-
 /// One mirror of a key store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyPlace {
     Dir(PathBuf),
     /// What stands behind `s3://`.
     Bucket(String),
+}
+
+/// Which backend holds the catalog, and where.
+#[derive(Debug)]
+pub enum CatalogPlace {
+    Sqlite(PathBuf),
+    /// Its `Debug` says host and database alone.
+    Postgres(Box<postgres::Settings>),
 }
 
 /// Where metrics are served; a default that is taken by another process is a warning, a chosen address an error.

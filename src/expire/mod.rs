@@ -425,6 +425,8 @@ fn failed(error: impl std::error::Error) -> ExpireError {
 fn not_made(error: KeyringError) -> ExpireError {
     match error {
         KeyringError::Overtaken(generation) => ExpireError::Overtaken(generation),
+        // Servers may follow it from now on, and then refuse what is dead in it.
+        error @ KeyringError::Unsettled { .. } => pending(error),
         error => failed(error),
     }
 }

@@ -225,6 +225,14 @@ impl Mirrors {
         }
     }
 
+    /// Whether the first mirror says that it has nothing for the generation.
+    pub(super) async fn lacks(&self, generation: u64) -> bool {
+        match self.stores.first() {
+            Some(store) => matches!(store.read(&self.name(generation)).await, Ok(None)),
+            None => true,
+        }
+    }
+
     /// Makes every mirror hold exactly these bytes for the generation, and reads each back.
     pub(super) async fn write_all(&self, generation: u64, bytes: &[u8]) -> Result<(), KeyringError> {
         let name = self.name(generation);

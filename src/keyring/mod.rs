@@ -97,6 +97,13 @@ pub enum KeyringError {
     /// Another run, which knew nothing of this one, has made or is making this generation: look again.
     #[error("another run has made generation {0}")]
     Overtaken(u64),
+    /// From here on it may be the present generation, for servers and for the next run, which goes on with it.
+    #[error("generation {generation} was made, or may have been, and is not yet whole on every mirror")]
+    Unsettled {
+        generation: u64,
+        #[source]
+        source: Box<KeyringError>,
+    },
     /// What stands in the way of the next generation, on the mirror that decides.
     #[error(
         "{name} on {place} is there and does not open: is the master key the right one, and are all mirrors of one vault?"

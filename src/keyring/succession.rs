@@ -14,7 +14,7 @@
 
 use std::time::Duration;
 
-use super::{Keyring, KeyringError, Loaded};
+use super::{Keyring, KeyringError, Loaded, Mirrors};
 use crate::crypto::keys::{GenerationSecret, KEY_LEN};
 use crate::crypto::random::random;
 use crate::crypto::ring::{self, Level, Ring, RingHead};
@@ -272,11 +272,11 @@ impl Keyring {
                 Some(file)
             }
         };
-        let secret = secret_file.as_ref().map(|file| match ring::read_generation(file) {
-            Ok((number, secret)) if number == generation => Ok(secret),
-            _ => Err(self.in_the_way("generation", generation, self.generations.places())),
-        });
-        let secret = secret.transpose()?;
+        let secret = match secret_file.as_ref().map(|file| ring::read_generation(file)) {
+            None => None,
+            Some(Ok((number, secret))) if number == generation => Some(secret),
+            Some(_) => return Err(self.in_the_way("generation", generation, &self.generations).await?),
+        };
         let head = RingHead { level: self.level, generation, created_at_s: unix_seconds(now) };
         let file = ring.seal(&head, &self.master, secret.as_ref());
         let (head, ring) = Ring::open(&file, &self.master, secret.as_ref()).map_err(KeyringError::Integrity)?;
@@ -287,26 +287,39 @@ impl Keyring {
     /// From here on it is the next generation, whoever dies.
     async fn publish(&self, sealed: Sealed) -> Result<Successor, KeyringError> {
         let Sealed { generation, written_len, file, head, ring } = sealed;
-        let agreed = self.rings.agree(generation, &file).await?;
+        let unsettled = |source| KeyringError::Unsettled { generation, source: Box::new(source) };
+        let agreed = match self.rings.agree(generation, &file).await {
+            Ok(agreed) => agreed,
+            Err(error @ KeyringError::Overtaken(_)) => return Err(error),
+            // A create that failed may have been carried out all the same.
+            Err(error) => return Err(if self.rings.lacks(generation).await { error } else { unsettled(error) }),
+        };
         if *agreed != *file {
-            let is_anothers = self.open(generation).await?.is_some();
-            return Err(match is_anothers {
-                true => KeyringError::Overtaken(generation),
-                false => self.in_the_way("ring", generation, self.rings.places()),
+            return Err(match self.open(generation).await? {
+                Some(_) => KeyringError::Overtaken(generation),
+                None => self.in_the_way("ring", generation, &self.rings).await?,
             });
         }
-        self.rings.write_all(generation, &file).await?;
         let commitment = ring::commitment(&file);
-        // Invariant: what was there before is destroyed only once this has opened from the mirrors.
-        if self.open(generation).await?.is_none_or(|written| written.commitment != commitment) {
-            return Err(KeyringError::NotReadBack { generation, place: self.rings.places().join(", ") });
-        }
+        let written = async {
+            self.rings.write_all(generation, &file).await?;
+            // Invariant: what was there before is destroyed only once this has opened from the mirrors.
+            if self.open(generation).await?.is_none_or(|written| written.commitment != commitment) {
+                return Err(KeyringError::NotReadBack { generation, place: self.rings.places().join(", ") });
+            }
+            Ok(())
+        };
+        written.await.map_err(unsettled)?;
         let loaded = Loaded { head, floor_on_disk: ring.floor(), ring };
         Ok(Successor { generation, commitment, written_len, loaded })
     }
 
-    fn in_the_way(&self, kind: &str, generation: u64, places: Vec<String>) -> KeyringError {
-        KeyringError::InTheWay { name: format!("{kind}.{generation}"), place: places.join(", ") }
+    /// Why what is there does not open: a run that has gone further is destroying it, or it was never of this vault.
+    async fn in_the_way(&self, kind: &str, generation: u64, mirrors: &Mirrors) -> Result<KeyringError, KeyringError> {
+        if self.rings.list_all().await?.range(generation + 1..).next().is_some() || mirrors.lacks(generation).await {
+            return Ok(KeyringError::Overtaken(generation));
+        }
+        Ok(KeyringError::InTheWay { name: format!("{kind}.{generation}"), place: mirrors.places().join(", ") })
     }
 
     /// A live path derives as before, a dead one is refused: tried on the bytes that will be written.
