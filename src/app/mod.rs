@@ -1,5 +1,6 @@
 //! Wiring: the only place that picks backends. From checked settings to verbs that are ready to run.
 
+mod certificates;
 mod descriptors;
 mod exclusive;
 mod follow;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+pub use certificates::Certificates;
 pub use descriptors::Descriptors;
 pub use exclusive::Exclusive;
 pub use follow::Follower;

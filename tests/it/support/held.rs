@@ -136,10 +136,11 @@ impl HeldVault {
                 header_timeout: Duration::from_secs(10),
                 drain_timeout: Duration::from_secs(10),
                 trusted_proxies: Vec::new(),
+                cors_origins: Vec::new(),
             },
             drain: Arc::default(),
         };
-        let task = tokio::spawn(serve(listener, Arc::new(face), std::future::pending()));
+        let task = tokio::spawn(serve(listener, Arc::new(face), None, std::future::pending()));
         HeldServer { url: format!("http://{address}"), task }
     }
 
