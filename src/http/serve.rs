@@ -57,6 +57,7 @@ pub async fn serve_metrics(listener: TcpListener, face: SharedFace) {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let answers = answers.clone();
+                let _ = stream.set_nodelay(true);
                 tokio::spawn(async move {
                     let answered = http1::answer(stream, peer, answers, METRICS_HEAD_TIME_MAX, Came::BeforeDrain).await;
                     if let Some(stream) = answered {

@@ -104,7 +104,7 @@ fn a_call_over_tls_that_is_cut_is_kept_as_far_as_it_came() {
 }
 
 /// A call over HTTP/1.1 and one over HTTP/2, both on their way.
-fn calls(secured: &Secured, bytes: &[u8]) -> (impl Read + Write, std::process::Child) {
+fn calls(secured: &Secured, bytes: &[u8]) -> (impl Read + Write + use<>, std::process::Child) {
     let mut first = secured.connect(&["http/1.1"]);
     first.write_all(secured.server.put("one", b"").chunked(b"", 1).head().as_bytes()).expect("a head");
     first.write_all(&as_chunk(bytes)).expect("bytes");
