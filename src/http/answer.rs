@@ -7,11 +7,11 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::response::Response;
-use hyper::body::{Body as _, Incoming};
+use axum::{BoxError, Router};
+use bytes::Bytes;
 use hyper::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY,
     STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
@@ -54,18 +54,21 @@ impl Answers {
     /// Any case of method: hyper tells `put` from `PUT`, senders do not.
     ///
     /// Limit: a call that goes on keeps this future for as long as it lasts; the request is in that of its route, and gone.
-    pub fn answer(
+    pub fn answer<B>(
         &self,
         peer: SocketAddr,
-        request: Request<Incoming>,
-    ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<> {
+        request: Request<B>,
+    ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<B>
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
         let mut request = request.map(Body::new);
         if let Ok(upper) = request.method().as_str().to_ascii_uppercase().parse::<Method>() {
             *request.method_mut() = upper;
         }
         request.extensions_mut().insert(ConnectInfo(peer));
         // HTTP/2 resets the one stream; its other requests go on.
-        let ends_by_refusal = request.version() < Version::HTTP_2 && !request.body().is_end_stream();
+        let ends_by_refusal = request.version() < Version::HTTP_2 && !http_body::Body::is_end_stream(request.body());
         let (face, line, mut router) = (self.face.clone(), self.line, self.router.clone());
         let origin = cors::origin(&face.limits.cors_origins, request.headers());
         let answer = later::answer(async move {

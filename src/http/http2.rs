@@ -29,6 +29,7 @@ use tokio::sync::{oneshot, watch};
 use super::answer::Answers;
 use super::drain::{Came, PART_TIME_MAX, Phase};
 use super::http1::{HEAD_LEN_MAX, HEADERS_MAX};
+use super::linger::Lingering;
 use super::serve::has_room;
 use crate::model::{Error, Problem};
 
@@ -124,7 +125,7 @@ fn answer_one(
         } else {
             name_framing(&mut request);
             let over = answers.face.drain.reached(Phase::Over);
-            let mut answer = Box::pin(answers.answer(peer, request));
+            let mut answer = Box::pin(answers.answer(peer, request.map(Lingering::new)));
             drop(answers);
             let answered = tokio::select! {
                 answered = &mut answer => Some(answered),

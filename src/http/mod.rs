@@ -16,7 +16,7 @@
 //! | [`metadata`] | an upload's description, from headers and query |
 //! | [`body`] | request bodies with their limits of time |
 //! | [`later`] | an answer that comes when a body has been received |
-//! | [`linger`] | an answer is read before its connection closes |
+//! | [`linger`] | an answer is read before its connection closes, or its request is reset |
 //! | [`outlive`] | uploads end, whatever becomes of their connection |
 //! | [`audio`] | `GET,HEAD /v1/recordings/{id}/audio` |
 //! | [`range`] | which bytes a request asks for |

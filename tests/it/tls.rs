@@ -162,6 +162,7 @@ fn a_pair_that_cannot_be_used_stops_the_start_and_says_why() {
         vault.exit(&["serve", "--listen", "127.0.0.1:0", "--tls-cert", &cert, "--tls-key", &key], None)
     };
 
+    std::fs::set_permissions(&pair.cert, std::fs::Permissions::from_mode(0o600)).expect("changed");
     let (code, told) = start(&pair.cert, &other.key);
     assert!(code == 2 && told.contains("tls.key") && told.contains("must be its key"), "{code}: {told}");
     let (code, told) = start(&pair.key, &pair.key);

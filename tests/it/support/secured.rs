@@ -92,7 +92,6 @@ pub struct Fetched {
     /// As they came, names in small letters.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
-    pub stderr: String,
 }
 
 impl Secured {
@@ -132,7 +131,6 @@ impl Secured {
             status: status.parse().expect("a number"),
             headers: headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect(),
             body: std::fs::read(body).unwrap_or_default(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
     }
 
