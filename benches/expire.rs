@@ -90,6 +90,7 @@ async fn record(vault: &Vault, tenant: TenantNumber, dir: &Path) {
         wraps: vec![WrapRow { class: Class::Customer, path, expires_at, sealed }],
         call: None,
         resume: None,
+        holder: vault.ingest.replica.clone(),
     };
     vault.catalog.begin(recording).await.expect("a free path");
     let name = object.to_string();
@@ -107,6 +108,7 @@ async fn record(vault: &Vault, tenant: TenantNumber, dir: &Path) {
         digest: random(),
         wraps: vec![(Class::Customer, wrap(Some(12), Completeness::Complete))],
         changed_at: now,
+        holder: vault.ingest.replica.clone(),
     };
     vault.catalog.finish(finished).await.expect("it was begun");
 }

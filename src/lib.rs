@@ -19,7 +19,7 @@
 //! | 3 | [`ingest`], [`playback`], [`expire`] | the three verbs, one file for each story |
 //! | 2b | [`reading`] | the only way from sealed bytes to plaintext; the verbs and `verify` go through it |
 //! | 2 | [`catalog`], [`keyring`], [`store`], [`spool`] | rows, keys, objects, and sealed bytes on their way |
-//! | 1b | [`disk`] | syncs that are shared by whoever waits for one |
+//! | 1b | [`disk`], [`bucket`], [`timing`] | syncs that are shared by whoever waits for one; a bucket of S3, for objects and for keys; how long work takes |
 //! | 1 | [`crypto`], [`media`] | keys into keys, bytes into sealed bytes; what a recording's bytes are; no clock, disk, network, async or log |
 //! | 0 | [`model`] | the words of the field as checked types |
 //!
@@ -69,6 +69,15 @@
 //! say so, `expire/receipts.rs` signs one receipt for each tenant, [`store::Store::delete`] sweeps the dead objects, and
 //! `expire/replicas.rs` waits until the servers have followed (`app/follow.rs`).
 //!
+//! # The walk of a request to the wrong server
+//!
+//! Several servers share a catalog, and each has a spool of its own: a row that is received or spooled names its holder
+//! ([`catalog::Recording::holder`]). [`http::peers`] passes a request about such a recording on to the holder and the answer
+//! back. `app/exclusive.rs` takes a server's name before it touches its spool; `ingest/recover.rs` and `ingest/handover.rs`
+//! look at its own rows alone. Proved by `what_one_server_receives_spools_and_stores_plays_at_any_other`,
+//! `pieces_of_one_upload_are_taken_by_whichever_server_they_reach` and
+//! `a_killed_server_loses_nothing_and_the_others_name_it_until_it_is_back`.
+//!
 //! # Where the promises are kept
 //!
 //! | promise | kept in | proved by |
@@ -78,7 +87,7 @@
 //! | 3 refused from `expires_at` on; at most 1 h 15 min and one period later no key is left, whatever is restored | [`reading::life`], [`expire`], [`keyring`] | `the_second_of_the_end_is_refused_and_the_second_before_plays`, `a_response_that_runs_across_the_end_is_cut_and_never_completes`, `a_restored_backup_opens_nothing_that_ended_and_everything_that_lives`, `a_run_killed_at_any_step_is_completed_by_the_next` |
 //! | 4 an erasure is final against every catalog backup after the next run | [`catalog::Ending`], [`crypto::tree`] | `an_erasure_is_final_against_a_catalog_restored_from_before_it`, `a_deletion_is_undone_by_a_restored_catalog_until_the_term_ends` |
 //! | 5 edited, moved, cut or extended bytes and rows are found before a byte of them is served | [`crypto::stream`], [`crypto::wrap`], [`reading`] | `an_edited_row_is_detected_before_a_byte_is_served`, `every_kind_of_damage_to_an_object_is_found_before_one_wrong_byte_is_served`, `every_arrangement_of_an_objects_chunks_but_its_own_is_refused` |
-//! | 6 a wrong clock destroys nothing outside the guards without a typed confirmation | [`expire::Expire::run`], step 3 | `a_clock_behind_the_floor_is_refused_and_nothing_is_destroyed`, `one_clock_destroys_48_hours_at_most_unless_a_person_confirms_more`, `clocks_that_differ_by_more_than_five_minutes_stop_the_run`, `a_row_younger_than_thirty_days_stops_the_run_before_anything_is_destroyed` |
+//! | 6 a wrong clock destroys nothing outside the guards without a typed confirmation | [`expire::Expire::run`], step 3 | `a_clock_behind_the_floor_is_refused_and_nothing_is_destroyed`, `one_clock_destroys_48_hours_at_most_unless_a_person_confirms_more`, `clocks_that_differ_by_more_than_five_minutes_stop_the_run`, `a_machine_or_a_store_whose_clock_runs_ahead_destroys_nothing`, `a_row_younger_than_thirty_days_stops_the_run_before_anything_is_destroyed` |
 //! | 7 tenants are separated by keys | [`crypto::keys`], the tenant tree of [`crypto::ring`] | `an_offboarded_tenant_is_dead_after_the_next_run_and_others_are_untouched`, `an_object_opens_for_its_own_tenant_recording_and_data_key_only` |
 //!
 //! Debug builds write down which key sealed under which nonce, where a test asks for it, and no pair comes twice over all that
@@ -89,6 +98,7 @@
 #![forbid(unsafe_code)]
 
 pub mod app;
+pub mod bucket;
 pub mod catalog;
 pub mod cli;
 #[allow(
@@ -109,3 +119,4 @@ pub mod reading;
 pub mod spool;
 pub mod store;
 pub mod telemetry;
+pub mod timing;

@@ -1,37 +1,53 @@
-//! One server for one spool and one embedded catalog: a second one would take the first one's running uploads for leftovers.
+//! One server for one spool, and one for one name among those that share a catalog: a second one would take the first one's
+//! running uploads for leftovers. Over an embedded catalog every server has the same name unless it is given another, so that
+//! there is one.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::AppError;
-use crate::config::Config;
+use super::{AppError, Vault};
+use crate::catalog::{CatalogError, Lease};
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// What a server that was told to stop may need besides its drain timeout.
 const MARGIN: Duration = Duration::from_secs(10);
 
-/// Held while a server is at work; the kernel takes it back when its process dies, however it dies.
+/// Held while a server is at work; the kernel, or the catalog, takes it back when its process dies, however it dies.
 pub struct Exclusive {
-    _locks: [File; 2],
+    _spool: File,
+    _name: Lease,
 }
 
 impl Exclusive {
     /// Waits for a server that is stopping; refuses beside one that goes on.
-    pub async fn take(config: &Config) -> Result<Exclusive, AppError> {
-        let mut catalog = config.catalog.as_os_str().to_owned();
-        catalog.push(".serve-lock");
+    pub async fn take(vault: &Vault) -> Result<Exclusive, AppError> {
+        let config = &vault.config;
         let deadline = Instant::now() + config.drain_timeout + MARGIN;
-        let catalog = PathBuf::from(catalog);
-        // The spool's directory itself, so that nothing lies in it but segments; a file beside the catalog, since closing a
-        // second handle of the catalog would end SQLite's own locks.
+        // The spool's directory itself, so that nothing lies in it but segments.
         let spool = lock(File::open(&config.spool_dir), &config.spool_dir, deadline).await?;
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&catalog);
-        Ok(Exclusive { _locks: [spool, lock(file, &catalog, deadline).await?] })
+        Ok(Exclusive { _spool: spool, _name: enter(vault, deadline).await? })
+    }
+}
+
+/// Takes the server's name among those that share the catalog.
+async fn enter(vault: &Vault, deadline: Instant) -> Result<Lease, AppError> {
+    let replica = &vault.config.replica;
+    loop {
+        match vault.catalog.enter_replica(&replica.name, replica.url.as_deref()).await {
+            Ok(lease) => return Ok(lease),
+            Err(CatalogError::WrongState) if Instant::now() < deadline => tokio::time::sleep(LOOK_EVERY).await,
+            Err(CatalogError::WrongState) => {
+                return Err(AppError::Refused(format!(
+                    "another server has the name '{}': stop it, or give this one a name of its own (replica.name)",
+                    replica.name
+                )));
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

@@ -7,11 +7,8 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use super::Vault;
-use crate::catalog::{CatalogError, Lease};
-use crate::crypto::random::random;
 use crate::expire::ExpireError;
 use crate::expire::replicas::FOLLOW_EVERY;
-use crate::model::text::hex;
 
 /// Spooled recordings are looked for this often; one look costs a row of an index.
 const FORWARD_EVERY: Duration = Duration::from_secs(2);
@@ -27,22 +24,20 @@ const AFTER_REFUSAL: Duration = Duration::from_secs(86_400);
 /// One server's background work; ends when it is dropped.
 pub struct Follower {
     tasks: Vec<JoinHandle<()>>,
-    _lease: Lease,
 }
 
 impl Follower {
-    pub async fn start(vault: Arc<Vault>) -> Result<Follower, CatalogError> {
-        let replica = hex(&random::<8>());
-        let lease = vault.catalog.enter_replica(&replica).await?;
+    /// Of a server that has its name to itself.
+    pub fn start(vault: Arc<Vault>) -> Follower {
         let mut tasks = vec![
-            tokio::spawn(follow_ring(vault.clone(), replica)),
+            tokio::spawn(follow_ring(vault.clone())),
             tokio::spawn(forward_spool(vault.clone())),
             tokio::spawn(recover_spool(vault.clone())),
         ];
         if let Some(every) = vault.config.expire_every {
             tasks.push(tokio::spawn(expire_at_intervals(vault, every)));
         }
-        Ok(Follower { tasks, _lease: lease })
+        Follower { tasks }
     }
 }
 
@@ -54,23 +49,20 @@ impl Drop for Follower {
     }
 }
 
-async fn follow_ring(vault: Arc<Vault>, replica: String) {
+/// Each round is a sign of life.
+async fn follow_ring(vault: Arc<Vault>) {
     let mut ticks = tokio::time::interval(FOLLOW_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut told = 0;
     loop {
         ticks.tick().await;
         let followed = async {
             let mark = vault.catalog.ring_mark().await.map_err(|error| error.to_string())?;
+            vault.latest.learn(vault.catalog.now().await.map_err(|error| error.to_string())?);
             let now = vault.clock.now();
             vault.keyring.follow(mark.generation, now).await.map_err(|error| error.to_string())?;
             let generation = vault.keyring.view().map_or(0, |view| view.generation);
-            if generation != told {
-                let set = vault.catalog.set_replica_generation(&replica, generation).await;
-                set.map_err(|error| error.to_string())?;
-                told = generation;
-            }
-            Ok::<_, String>(())
+            let told = vault.catalog.set_replica_generation(&vault.config.replica.name, generation, now).await;
+            told.map_err(|error| error.to_string())
         };
         if let Err(error) = followed.await {
             tracing::error!(error, "the ring cannot be followed; what this server has in memory goes on");
@@ -118,7 +110,9 @@ async fn recover_spool(vault: Arc<Vault>) {
 async fn expire_at_intervals(vault: Arc<Vault>, every: Duration) {
     tokio::time::sleep(every.min(FIRST_EXPIRE_AFTER)).await;
     loop {
-        let pause = match vault.expire.run(None).await {
+        let run = vault.expire.run(None).await;
+        vault.expire_stats.note(&run);
+        let pause = match run {
             Ok(report) => {
                 tracing::info!(generation = report.generation, keys = report.keys_destroyed, "expire is done");
                 every

@@ -4,6 +4,7 @@ mod certificates;
 mod descriptors;
 mod exclusive;
 mod follow;
+mod latest;
 
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
@@ -14,15 +15,18 @@ pub use certificates::Certificates;
 pub use descriptors::Descriptors;
 pub use exclusive::Exclusive;
 pub use follow::Follower;
+pub use latest::Latest;
 
+use crate::bucket::{Bucket, S3Settings};
 use crate::catalog::sqlite::Sqlite;
 use crate::catalog::{CatalogError, SharedCatalog};
-use crate::config::{Config, ConfigError, KeySource, write_key};
+use crate::config::{Config, ConfigError, KeyPlace, KeySource, ReplicaConfig, write_key};
 use crate::crypto::keys::MasterKey;
 use crate::crypto::random::random;
-use crate::expire::{Expire, NamedClock};
+use crate::expire::{Expire, ExpireStats, NamedClock};
+use crate::http::peers::Peers;
 use crate::ingest::Ingest;
-use crate::keyring::{FileKeyStore, KeyStore, Keyring, KeyringError, Mirrors, Present};
+use crate::keyring::{BucketKeyStore, FileKeyStore, KeyStore, Keyring, KeyringError, Mirrors, Present};
 use crate::model::clock::SystemClock;
 use crate::model::{Clock, Error};
 use crate::playback::Playback;
@@ -66,8 +70,12 @@ pub struct Vault {
     pub ingest: Ingest,
     pub playback: Playback,
     pub expire: Expire,
+    /// Of the runs of this process.
+    pub expire_stats: Arc<ExpireStats>,
     pub reader: Reader,
     pub clock: Arc<dyn Clock>,
+    /// By which reads are refused.
+    pub latest: Arc<Latest>,
 }
 
 /// What `init` found or made.
@@ -89,9 +97,10 @@ pub async fn init(config: &Config) -> Result<Initialised, AppError> {
     let catalog: SharedCatalog = Arc::new(catalog);
     let mark = catalog.ring_mark().await?;
     let master_key_made = make_master_key(config, mark.generation > 0)?;
-    Store::open(&config.store)?;
+    Store::open(&config.store, &config.s3)?.check().await?;
     Spool::open(&config.spool_dir, config.spool)?;
     let keyring = open_keyring(config, config.read_master_key()?, FileKeyStore::create)?;
+    keyring.vet().await.map_err(unfit)?;
     let (present, ring_made) = match keyring.find(mark.generation).await {
         // Tenants would get numbers again whose keys may be destroyed.
         Ok(present) if mark.generation == 0 && present.generation > 1 => {
@@ -124,6 +133,20 @@ impl Vault {
         Vault::open_at(config, Arc::new(SystemClock)).await
     }
 
+    /// What a server makes sure of before it serves: that objects can be stored, and that keys lie where they can be destroyed.
+    /// A store that is merely down is said, and waited for behind; nothing is written to a key store.
+    pub async fn check(&self) -> Result<(), AppError> {
+        self.keyring.vet_for_reading().await.map_err(unfit)?;
+        match self.reader.store.check().await {
+            Err(error @ StoreError::Misconfigured(_)) => Err(error.into()),
+            Err(error) => {
+                self.ingest.handover.is_down_at_start(&error);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
     /// [`Vault::open`] at the time of a clock.
     pub async fn open_at(config: Config, clock: Arc<dyn Clock>) -> Result<Vault, AppError> {
         let place = config.data_dir.display().to_string();
@@ -139,13 +162,15 @@ impl Vault {
         let keyring = open_keyring(&config, master, |dir| Ok(FileKeyStore::open(dir)))?;
         keyring.load(mark.generation).await?;
         let keyring = Arc::new(keyring);
-        let store = Store::open(&config.store)?;
+        let store = Store::open(&config.store, &config.s3)?;
         let spool = Spool::open(&config.spool_dir, config.spool)?;
         let reader = Reader { keyring: keyring.clone(), store: store.clone(), spool };
         let live = Live::default();
+        let latest = Arc::new(Latest::of(clock.clone()));
         let system = NamedClock { name: "system", clock: clock.clone() };
         Ok(Vault {
             ingest: Ingest {
+                replica: config.replica.name.clone(),
                 catalog: catalog.clone(),
                 reader: reader.clone(),
                 clock: clock.clone(),
@@ -157,19 +182,31 @@ impl Vault {
                 stats: Arc::default(),
             },
             playback: Playback {
+                replica: config.replica.name.clone(),
                 catalog: catalog.clone(),
                 reader: reader.clone(),
-                clock: clock.clone(),
+                clock: latest.clone(),
                 live,
                 stats: Arc::default(),
             },
             expire: Expire { catalog: catalog.clone(), keyring: keyring.clone(), store, clocks: vec![system] },
+            expire_stats: Arc::default(),
             config,
             catalog,
             keyring,
             reader,
             clock,
+            latest,
         })
+    }
+}
+
+impl Vault {
+    /// This server among those that share the catalog, for [`crate::http::Face`].
+    pub fn peers(&self) -> Peers {
+        let ReplicaConfig { name, url, playback } = &self.config.replica;
+        let (name, key, is_one_of_many) = (name.clone(), self.keyring.peer_key(), url.is_some());
+        Peers { name, key, playback: *playback, is_one_of_many }
     }
 }
 
@@ -194,15 +231,39 @@ fn open_keyring(
     master: MasterKey,
     open: impl Fn(&std::path::Path) -> std::io::Result<FileKeyStore>,
 ) -> Result<Keyring, AppError> {
-    let stores = |dirs: &[std::path::PathBuf]| {
-        let opened = dirs.iter().map(|dir| match open(dir) {
+    let store = |name: &str, place: &KeyPlace| match place {
+        KeyPlace::Dir(dir) => match open(dir) {
             Ok(store) => Ok(Arc::new(store) as Arc<dyn KeyStore>),
             Err(source) => Err(AppError::Io { what: dir.display().to_string(), source }),
-        });
-        opened.collect::<Result<Vec<_>, AppError>>()
+        },
+        KeyPlace::Bucket(place) => {
+            let misconfigured = |reason: String| ConfigError(format!("{name} s3://{place}: {reason}"));
+            let bucket = Bucket::open(place, &key_requests(&config.s3)).map_err(misconfigured)?;
+            Ok(Arc::new(BucketKeyStore::new(bucket)) as Arc<dyn KeyStore>)
+        }
     };
-    let (rings, generations) = (stores(&config.key_store)?, stores(&config.generation_store)?);
+    let stores = |name: &str, places: &[KeyPlace]| {
+        places.iter().map(|place| store(name, place)).collect::<Result<Vec<_>, AppError>>()
+    };
+    let rings = stores("key_store", &config.key_store)?;
+    let generations = stores("generation_store", &config.generation_store)?;
     Ok(Keyring::new(master, Mirrors::rings(rings), Mirrors::generations(generations)))
+}
+
+/// A key's object is small: a store that takes longer for it is as good as silent, and servers follow within 15 s.
+fn key_requests(s3: &S3Settings) -> S3Settings {
+    S3Settings { request_timeout: s3.request_timeout.min(KEY_REQUEST_TIMEOUT_MAX), ..s3.clone() }
+}
+
+// Limit: a ring with 100,000 punctures is 4 MB.
+const KEY_REQUEST_TIMEOUT_MAX: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// A place that cannot keep keys is a matter of settings.
+fn unfit(error: KeyringError) -> AppError {
+    match error {
+        KeyringError::Unfit(reason) => AppError::Refused(reason),
+        error => error.into(),
+    }
 }
 
 async fn first_ring(keyring: &Keyring, now: jiff::Timestamp) -> Result<Present, AppError> {

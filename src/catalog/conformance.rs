@@ -9,6 +9,7 @@ pub mod fixtures;
 pub mod house;
 pub mod listing;
 pub mod recordings;
+pub mod replicas;
 pub mod shredding;
 pub mod tenants;
 
@@ -88,8 +89,15 @@ macro_rules! conformance {
             shredding::name_is_free_after_shredding,
             shredding::run_is_told_by_tenant_class_and_recording,
             house::swept_objects_are_forgotten,
-            house::replicas_stand_on_the_list_while_they_live,
             house::counts_follow_every_change,
+            replicas::replicas_stand_on_the_list_while_they_live,
+            replicas::dead_replica_is_listed_while_it_holds_something,
+            replicas::holder_stays_until_a_recording_is_complete_and_stored,
+            replicas::finish_by_another_than_the_holder_changes_nothing,
+            replicas::partial_recording_that_nobody_holds_is_entrusted_to_one,
+            replicas::states_are_walked_by_holder,
+            replicas::replica_is_forgotten_only_when_it_is_dead_and_holds_nothing_alone,
+            replicas::clock_of_the_backend_is_near_or_not_there,
         }
     };
     ($backend:path; $($module:ident::$name:ident,)*) => {

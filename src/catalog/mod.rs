@@ -11,6 +11,7 @@
 //!
 //! [`Catalog`] is the contract. `conformance` holds every backend to it.
 
+mod faults;
 pub mod sqlite;
 
 #[cfg(test)]
@@ -21,12 +22,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use thiserror::Error;
 
+pub use faults::faults;
+
 use crate::crypto::token::TokenHash;
 use crate::crypto::wrap::WRAP_LEN;
 use crate::model::ids::CallId;
 use crate::model::{
-    Class, Completeness, Epoch, ObjectId, RecordingId, Scopes, Slug, State, SubjectId, TenantNumber, Term, TimePath,
-    Timestamp, TokenId,
+    Class, Completeness, Epoch, ObjectId, RecordingId, ReplicaName, Scopes, Slug, State, SubjectId, TenantNumber, Term,
+    TimePath, Timestamp, TokenId,
 };
 
 /// Why a verb did nothing.
@@ -164,6 +167,9 @@ pub struct Recording {
     pub call: Option<CallRow>,
     /// Of a resumable upload, also after its end.
     pub resume: Option<Resume>,
+    /// The replica whose spool has what the object store has not, or may have: only there it can grow. `None`: it is gone,
+    /// or complete and stored, or free to be entrusted.
+    pub holder: Option<ReplicaName>,
 }
 
 /// Until when a resumable upload may be continued, and how long it will be.
@@ -191,6 +197,8 @@ impl Recording {
             sealed_len: Some(finished.sealed_len),
             digest: Some(finished.digest),
             label: finished.label.or(self.label),
+            holder: Some(finished.holder)
+                .filter(|_| finished.state != State::Stored || finished.completeness != Completeness::Complete),
             ..self
         }
     }
@@ -209,6 +217,7 @@ pub struct NewRecording {
     pub wraps: Vec<WrapRow>,
     pub call: Option<CallRow>,
     pub resume: Option<Resume>,
+    pub holder: ReplicaName,
 }
 
 /// Everything that is known after the last byte.
@@ -228,6 +237,8 @@ pub struct Finished {
     /// The audio wraps again, bound to what is known now: same classes and paths.
     pub wraps: Vec<(Class, [u8; WRAP_LEN])>,
     pub changed_at: Timestamp,
+    /// Who has received it.
+    pub holder: ReplicaName,
 }
 
 /// What a listing asks for; newest first by `received_at`, then by id.
@@ -357,8 +368,23 @@ pub struct ReceiptRow {
 /// One server that holds a ring in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replica {
-    pub id: String,
+    pub name: ReplicaName,
     pub generation: u64,
+    /// Where the others reach it; `None`: nowhere.
+    pub url: Option<String>,
+    /// The last sign of life that it gave itself.
+    pub seen_at: Option<Timestamp>,
+    /// Whether its lease is held.
+    pub is_alive: bool,
+}
+
+/// What lies in one replica's spool and not in the object store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeldCount {
+    /// Counted up to [`NEXT_SPOOLED`].
+    pub recordings: u64,
+    /// When the first of those came.
+    pub oldest: Option<Timestamp>,
 }
 
 /// Counts for `status`.
@@ -378,6 +404,13 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// How long the oldest key whose term is over has outlived it, at most; `floor`: everything that ended before is
+    /// destroyed, also where a restored catalog has not written that down yet.
+    pub fn shred_lag_s(&self, floor: Epoch, now: Timestamp) -> i64 {
+        let oldest = self.next_expiry.map(|next| next.max(floor.start()));
+        oldest.map_or(0, |oldest| now.as_second() - oldest.as_second()).max(0)
+    }
+
     /// Recordings in a state.
     pub fn count(&self, state: State) -> u64 {
         self.recordings.iter().find(|(known, _)| *known == state).map_or(0, |(_, count)| *count)
@@ -419,12 +452,15 @@ pub trait Catalog: Send + Sync + 'static {
     /// for an offboarded tenant. A call that the tenant has already is joined as it is: what comes with it is not written.
     async fn begin(&self, recording: NewRecording) -> Result<()>;
     /// From `receiving` (or from `spooled`/`stored` and partial, for a continued upload) to spooled or stored. When the
-    /// object is another than before, the one before is queued for the sweep.
-    /// `WrongState` when it was deleted, erased or shredded meanwhile: the new object is then queued for the sweep.
+    /// object is another than before, the one before is queued for the sweep. What is then complete and stored is held by
+    /// nobody any more.
+    /// `WrongState` when it was deleted, erased or shredded meanwhile, or another replica holds it or nobody does: the new
+    /// object is then queued for the sweep, if it is not the one on which the row rests.
     /// `WrongState` without a trace when it is complete already, or when a wrap that is not nulled is left out.
     async fn finish(&self, finished: Finished) -> Result<()>;
     /// The spooled object has reached the object store. `WrongState` when it is not spooled any more, or the object is not
-    /// the recording's: one that nobody needs is then queued for the sweep.
+    /// the recording's: one that nobody needs is then queued for the sweep. What is complete is then held by nobody; what is
+    /// partial stays with its holder, who may be about to make it grow.
     async fn stored(&self, id: RecordingId, object: ObjectId, at: Timestamp) -> Result<()>;
     /// Sets until when an upload may be continued; `None` ends that. `WrongState` for a recording that is gone.
     async fn set_resume(&self, id: RecordingId, resume: Option<Resume>) -> Result<()>;
@@ -435,8 +471,17 @@ pub trait Catalog: Send + Sync + 'static {
     /// The recording that has one of these name tokens and is not gone.
     async fn recording_by_name(&self, tenant: TenantNumber, tokens: &[[u8; 16]]) -> Result<Option<Recording>>;
     async fn list(&self, listing: Listing) -> Result<Vec<Recording>>;
-    /// Ascending by id, those in this state after `after`; for recovery and verification.
-    async fn in_state(&self, state: State, after: Option<RecordingId>, limit: u32) -> Result<Vec<Recording>>;
+    /// Ascending by id, those in this state after `after`; with a holder: those that it holds. For recovery and verification.
+    async fn in_state(
+        &self,
+        state: State,
+        holder: Option<&ReplicaName>,
+        after: Option<RecordingId>,
+        limit: u32,
+    ) -> Result<Vec<Recording>>;
+    /// Gives a partial recording that nobody holds to a replica, so that it can grow there; of many that ask at once one
+    /// gets it. Tells who holds it then. `WrongState` for one that is not partial, or gone.
+    async fn entrust(&self, id: RecordingId, replica: &ReplicaName) -> Result<ReplicaName>;
     /// Ends a recording before its term; gives the row as it was. `WrongState` when it is held, or gone already, but for
     /// an erasure of a deleted one, which is carried out. `receiving` counts as alive. The call's data goes with the last
     /// of its recordings.
@@ -490,15 +535,28 @@ pub trait Catalog: Send + Sync + 'static {
 
     // Replicas.
 
-    /// Puts a server on the list. It stands there until the lease is dropped or its process dies, however it dies.
-    async fn enter_replica(&self, replica: &str) -> Result<Lease>;
-    /// Tells which generation a server has in memory.
-    async fn set_replica_generation(&self, replica: &str, generation: u64) -> Result<()>;
-    /// The servers that live, ascending by id; generation 0 before the first is told.
+    /// Puts a server on the list, where others reach it at `url`. It lives until the lease is dropped or its process dies,
+    /// however it dies. `WrongState`: one of this name lives.
+    async fn enter_replica(&self, replica: &ReplicaName, url: Option<&str>) -> Result<Lease>;
+    /// A sign of life, which tells the generation that a server has in memory.
+    async fn set_replica_generation(&self, replica: &ReplicaName, generation: u64, at: Timestamp) -> Result<()>;
+    /// The servers that live, and the dead ones that hold something, ascending by name; generation 0 before the first is
+    /// told.
     async fn replicas(&self) -> Result<Vec<Replica>>;
+    /// What `receiving` and `spooled` recordings a replica holds.
+    async fn held(&self, replica: &ReplicaName) -> Result<HeldCount>;
+    /// Gives a replica what is not in the store and has no holder: it was begun before holders were written down.
+    async fn adopt(&self, replica: &ReplicaName) -> Result<u64>;
+    /// Frees what a replica holds and the store has: its spool has nothing more of it.
+    async fn release(&self, replica: &ReplicaName) -> Result<u64>;
+    /// Takes a dead server off the list, and frees what it held and the store has. `WrongState` while it lives, or holds
+    /// something that the store has not. Not on the list: changes nothing.
+    async fn forget_replica(&self, replica: &ReplicaName) -> Result<()>;
 
     // The house.
 
+    /// The time of the backend's machine; `None` where that is this process's own.
+    async fn now(&self) -> Result<Option<Timestamp>>;
     async fn counts(&self) -> Result<Counts>;
     /// What the backend is and how it is set, for `status`.
     fn describe(&self) -> String;

@@ -21,6 +21,7 @@ mod locks;
 mod open;
 mod readers;
 mod recordings;
+mod replicas;
 mod rows;
 mod shred;
 mod tenants;
@@ -34,12 +35,12 @@ use rusqlite::Connection;
 use self::readers::Readers;
 use self::writer::Writer;
 use super::{
-    Announcement, Catalog, CatalogError, ClassCount, CommittedGeneration, Counts, Ending, Finished, GuardedRow, Lease,
-    Listing, NewRecording, NewTenant, QueuedPuncture, ReceiptRow, Recording, Replica, Result, Resume, RingMark, Run,
-    Tenant, TenantChange, TokenRow,
+    Announcement, Catalog, CatalogError, ClassCount, CommittedGeneration, Counts, Ending, Finished, GuardedRow,
+    HeldCount, Lease, Listing, NewRecording, NewTenant, QueuedPuncture, ReceiptRow, Recording, Replica, Result, Resume,
+    RingMark, Run, Tenant, TenantChange, TokenRow,
 };
 use crate::crypto::token::TokenHash;
-use crate::model::{Epoch, ObjectId, RecordingId, Slug, State, TenantNumber, Timestamp, TokenId};
+use crate::model::{Epoch, ObjectId, RecordingId, ReplicaName, Slug, State, TenantNumber, Timestamp, TokenId};
 
 pub use self::open::OpenError;
 
@@ -78,8 +79,8 @@ impl Sqlite {
         self.writer.write(verb).await
     }
 
-    fn lives(&self, replica: &Replica) -> bool {
-        locks::is_held(&self.path, &replica_lock(&replica.id))
+    fn lives(&self, replica: &ReplicaName) -> bool {
+        locks::is_held(&self.path, &replica_lock(replica))
     }
 
     async fn look_up<T, F>(&self, verb: F) -> Result<T>
@@ -101,7 +102,7 @@ impl Sqlite {
 
 const EXPIRE_LOCK: &str = "expire-lock";
 
-fn replica_lock(replica: &str) -> String {
+fn replica_lock(replica: &ReplicaName) -> String {
     format!("replica-{replica}")
 }
 
@@ -183,8 +184,20 @@ impl Catalog for Sqlite {
         self.read(move |db| listing::list(db, &listing)).await
     }
 
-    async fn in_state(&self, state: State, after: Option<RecordingId>, limit: u32) -> Result<Vec<Recording>> {
-        self.read(move |db| listing::in_state(db, state, after, limit)).await
+    async fn in_state(
+        &self,
+        state: State,
+        holder: Option<&ReplicaName>,
+        after: Option<RecordingId>,
+        limit: u32,
+    ) -> Result<Vec<Recording>> {
+        let holder = holder.cloned();
+        self.read(move |db| listing::in_state(db, state, holder.as_ref(), after, limit)).await
+    }
+
+    async fn entrust(&self, id: RecordingId, replica: &ReplicaName) -> Result<ReplicaName> {
+        let replica = replica.clone();
+        self.write(move |db| recordings::entrust(db, id, &replica)).await
     }
 
     async fn end(&self, id: RecordingId, ending: Ending, at: Timestamp) -> Result<Recording> {
@@ -266,24 +279,53 @@ impl Catalog for Sqlite {
         self.write(move |db| house::swept(db, &objects)).await
     }
 
-    async fn enter_replica(&self, replica: &str) -> Result<Lease> {
+    async fn enter_replica(&self, replica: &ReplicaName, url: Option<&str>) -> Result<Lease> {
         let lock = locks::take(&self.path, &replica_lock(replica))?.ok_or(CatalogError::WrongState)?;
-        for dead in self.read(house::replicas).await?.into_iter().filter(|replica| !self.lives(replica)) {
-            self.write(move |db| house::forget_replica(db, &dead.id)).await?;
+        for (dead, holds) in self.read(replicas::listed).await? {
+            if !holds && !self.lives(&dead.name) {
+                self.forget_replica(&dead.name).await?;
+            }
         }
-        self.set_replica_generation(replica, 0).await?;
+        let (replica, url) = (replica.clone(), url.map(str::to_owned));
+        self.write(move |db| replicas::enter(db, &replica, url.as_deref())).await?;
         Ok(Box::new(lock))
     }
 
-    async fn set_replica_generation(&self, replica: &str, generation: u64) -> Result<()> {
-        let replica = replica.to_owned();
-        self.write(move |db| house::set_replica_generation(db, &replica, generation)).await
+    async fn set_replica_generation(&self, replica: &ReplicaName, generation: u64, at: Timestamp) -> Result<()> {
+        let replica = replica.clone();
+        self.write(move |db| replicas::set_generation(db, &replica, generation, at)).await
     }
 
     async fn replicas(&self) -> Result<Vec<Replica>> {
-        let mut replicas = self.read(house::replicas).await?;
-        replicas.retain(|replica| self.lives(replica));
-        Ok(replicas)
+        let listed = self.read(replicas::listed).await?.into_iter();
+        let told = listed.map(|(replica, holds)| (Replica { is_alive: self.lives(&replica.name), ..replica }, holds));
+        Ok(told.filter(|(replica, holds)| *holds || replica.is_alive).map(|(replica, _)| replica).collect())
+    }
+
+    async fn held(&self, replica: &ReplicaName) -> Result<HeldCount> {
+        let replica = replica.clone();
+        self.read(move |db| replicas::held(db, &replica)).await
+    }
+
+    async fn adopt(&self, replica: &ReplicaName) -> Result<u64> {
+        let replica = replica.clone();
+        self.write(move |db| replicas::adopt(db, &replica)).await
+    }
+
+    async fn release(&self, replica: &ReplicaName) -> Result<u64> {
+        let replica = replica.clone();
+        self.write(move |db| replicas::release(db, &replica)).await
+    }
+
+    async fn forget_replica(&self, replica: &ReplicaName) -> Result<()> {
+        // Held while it is forgotten, so that nobody enters under the name meanwhile.
+        let _lock = locks::take(&self.path, &replica_lock(replica))?.ok_or(CatalogError::WrongState)?;
+        let replica = replica.clone();
+        self.write(move |db| replicas::forget(db, &replica)).await
+    }
+
+    async fn now(&self) -> Result<Option<Timestamp>> {
+        Ok(None)
     }
 
     async fn counts(&self) -> Result<Counts> {

@@ -10,6 +10,7 @@ mod output;
 mod quickstart;
 mod receipts;
 mod recording;
+mod replica;
 mod sample;
 mod serve;
 mod status;
@@ -67,6 +68,9 @@ enum Command {
     /// Recordings
     #[command(subcommand)]
     Recording(recording::RecordingCommand),
+    /// Servers that share the catalog
+    #[command(subcommand)]
+    Replica(replica::ReplicaCommand),
     /// Read and authenticate every object
     Verify,
     /// Receipts of destruction
@@ -93,9 +97,9 @@ pub fn main() -> ExitCode {
     #[cfg(debug_assertions)]
     telemetry::journal::begin();
     // What the tour prints is for a person to read in peace.
-    telemetry::init(if matches!(cli.command, Command::Quickstart) { "warn" } else { "info" });
+    let begun = telemetry::init(if matches!(cli.command, Command::Quickstart) { "warn" } else { "info" });
     let output = Output { is_json: cli.common.json };
-    match run(cli, output) {
+    match begun.map_err(Failure::Config).and_then(|()| run(cli, output)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let (code, message) = match failure {
@@ -126,6 +130,7 @@ fn run(cli: Cli, output: Output) -> Outcome {
             Command::Tenant(command) => tenant::run(Vault::open(config).await?, command, output).await,
             Command::Token(command) => token::run(Vault::open(config).await?, command, output).await,
             Command::Recording(command) => recording::run(Vault::open(config).await?, command, output).await,
+            Command::Replica(command) => replica::run(Vault::open(config).await?, command, output).await,
             Command::Verify => verify::run(Vault::open(config).await?, output).await,
             Command::Receipts(command) => receipts::run(config, command, output).await,
             Command::Key(_) => unreachable!("ran before the settings were read"),

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::http::serve::{serve, serve_metrics};
 use crate::http::{Face, SharedFace, WireLimits};
 use crate::ingest::Recovered;
+use crate::model::error::chain;
 
 /// A start is not delayed longer by what is left in the spool.
 const RECOVERY_BEFORE_SERVING_MAX: Duration = Duration::from_secs(3);
@@ -70,7 +71,8 @@ impl Server {
         for warning in vault.keyring.warnings() {
             tracing::warn!("{warning}");
         }
-        let exclusive = Exclusive::take(&vault.config).await?;
+        vault.check().await?;
+        let exclusive = Exclusive::take(&vault).await?;
         let listener = bind(vault.config.listen)?;
         let address = listener.local_addr().map_err(|error| Failure::Failed(error.to_string()))?;
         recover(&vault).await?;
@@ -79,12 +81,15 @@ impl Server {
             ingest: vault.ingest.clone(),
             playback: vault.playback.clone(),
             reader: vault.reader.clone(),
-            clock: vault.clock.clone(),
+            clock: vault.latest.clone(),
             limits,
             drain: Arc::default(),
+            expire_stats: vault.expire_stats.clone(),
+            probes: Default::default(),
+            peers: vault.peers(),
         });
         start_metrics(&vault.config, face.clone()).await?;
-        let follower = Follower::start(vault.clone()).await?;
+        let follower = Follower::start(vault.clone());
         Ok(Server { vault, listener, address, face, certificates, follower, exclusive })
     }
 
@@ -103,14 +108,21 @@ impl Server {
         serve(self.listener, self.face, secured, stop).await;
         drop(self.certificates);
         drop(self.follower);
+        if let Err(error) = self.vault.ingest.part().await {
+            tracing::warn!(
+                error = chain(&error),
+                "what this server received in part can grow nowhere else until it is back"
+            );
+        }
         // Not before the last upload was finished.
         drop(self.exclusive);
         tracing::info!("stopped");
     }
 }
 
-/// Takes what a dead process left; most of it is finished before the first request, and a great deal goes on behind.
+/// Takes what a dead process left in this server's spool; most of it is finished before the first request, and a great deal goes on behind.
 async fn recover(vault: &Vault) -> Outcome {
+    vault.catalog.adopt(&vault.config.replica.name).await?;
     if vault.ingest.take_over()? > 0 {
         let recovered = vault.ingest.recover(RECOVERY_BEFORE_SERVING_MAX).await?;
         let Recovered { salvaged, removed, left } = recovered;

@@ -46,7 +46,7 @@ pub async fn run(vault: Vault, output: Output) -> Outcome {
     for state in [State::Receiving, State::Spooled, State::Stored, State::Held] {
         let mut after: Option<RecordingId> = None;
         loop {
-            let page = vault.catalog.in_state(state, after, PAGE).await?;
+            let page = vault.catalog.in_state(state, None, after, PAGE).await?;
             let Some(last) = page.last() else { break };
             after = Some(last.id);
             for recording in &page {

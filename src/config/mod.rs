@@ -4,6 +4,7 @@
 //! both, and a secret that others on the machine can read is refused.
 
 mod raw;
+mod replica;
 mod secret;
 
 use std::net::{IpAddr, SocketAddr};
@@ -16,8 +17,10 @@ use ipnet::IpNet;
 use thiserror::Error;
 
 pub use raw::RawSettings;
+pub use replica::ReplicaConfig;
 pub use secret::{EXAMPLE_KEY, key_from_text, key_text, read_key, refuse_readable_by_others, write_key};
 
+use crate::bucket::S3Settings;
 use crate::crypto::keys::MasterKey;
 use crate::ingest::UploadLimits;
 use crate::spool::SpoolLimits;
@@ -35,9 +38,10 @@ pub struct Config {
     pub metrics: MetricsListen,
     pub catalog: PathBuf,
     pub store: String,
-    pub key_store: Vec<PathBuf>,
+    pub s3: S3Settings,
+    pub key_store: Vec<KeyPlace>,
     /// Empty: level 1, the master key alone.
-    pub generation_store: Vec<PathBuf>,
+    pub generation_store: Vec<KeyPlace>,
     pub master_key: KeySource,
     pub spool_dir: PathBuf,
     /// `None`: plain HTTP.
@@ -54,6 +58,15 @@ pub struct Config {
     /// `None`: never by `serve` itself.
     pub expire_every: Option<Duration>,
     pub drain_timeout: Duration,
+    pub replica: ReplicaConfig,
+}
+
+/// One mirror of a key store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyPlace {
+    Dir(PathBuf),
+    /// What stands behind `s3://`.
+    Bucket(String),
 }
 
 /// What TLS is made of.
@@ -109,20 +122,28 @@ impl Config {
                  put a proxy with TLS in front and name its address in trusted_proxies"
             )));
         }
+        if tls.is_some() && raw.replica.url.is_some() {
+            return Err(ConfigError(
+                "replica.url with tls.cert: servers of one vault reach each other by plain HTTP; leave TLS to a proxy in front of \
+                 each, or run one server"
+                    .into(),
+            ));
+        }
         let is_chosen = raw.metrics_listen.is_some();
         let metrics = address("metrics_listen", raw.metrics_listen.as_deref().unwrap_or("127.0.0.1:9187"))?;
         let generation_store = match raw.generation_store {
-            None => vec![data_dir.join("generations")],
-            Some(stores) => directories("generation_store", &stores)?,
+            None => vec![KeyPlace::Dir(data_dir.join("generations"))],
+            Some(stores) => key_places("generation_store", &stores)?,
         };
         Ok(Config {
             listen,
             metrics: MetricsListen { address: metrics, is_chosen },
             catalog: catalog_path(raw.catalog.as_deref(), &data_dir)?,
+            s3: s3_settings(raw.s3, size("upload.bytes_max", raw.upload.bytes_max.as_deref(), UPLOAD_BYTES_MAX)?)?,
             store: raw.store.unwrap_or_else(|| format!("file://{}", data_dir.join("objects").display())),
             key_store: match raw.key_store {
-                None => vec![data_dir.join("keys")],
-                Some(stores) => some("key_store", directories("key_store", &stores)?)?,
+                None => vec![KeyPlace::Dir(data_dir.join("keys"))],
+                Some(stores) => some("key_store", key_places("key_store", &stores)?)?,
             },
             generation_store,
             master_key: key_source(raw.master_key, raw.master_key_file, &data_dir)?,
@@ -158,6 +179,7 @@ impl Config {
                 every => Some(duration("expire.every", every, EXPIRE_EVERY)?),
             },
             drain_timeout: duration("drain.timeout", raw.drain.timeout.as_deref(), DRAIN_TIMEOUT)?,
+            replica: ReplicaConfig::check(raw.replica, raw.catalog.as_deref())?,
             data_dir,
         })
     }
@@ -273,15 +295,36 @@ fn catalog_path(url: Option<&str>, data_dir: &Path) -> Result<PathBuf, ConfigErr
     }
 }
 
-fn directories(name: &str, urls: &[String]) -> Result<Vec<PathBuf>, ConfigError> {
+fn key_places(name: &str, urls: &[String]) -> Result<Vec<KeyPlace>, ConfigError> {
     let parse = |url: &String| match url.split_once("://") {
-        Some(("file", path)) if !path.is_empty() => Ok(path.into()),
-        Some((scheme, _)) if scheme != "file" => {
-            Err(ConfigError(format!("{name}: {scheme}:// is not built yet; use file://<directory>")))
-        }
-        _ => Err(ConfigError(format!("{name} is a list of file://<directory>"))),
+        Some(("file", path)) if !path.is_empty() => Ok(KeyPlace::Dir(path.into())),
+        Some(("s3", place)) if !place.is_empty() => Ok(KeyPlace::Bucket(place.into())),
+        _ => Err(ConfigError(format!("{name} is a list of file://<directory> and s3://<bucket>/<prefix>"))),
     };
     urls.iter().filter(|url| !url.is_empty()).map(parse).collect()
+}
+
+fn s3_settings(raw: raw::S3, upload_bytes_max: u64) -> Result<S3Settings, ConfigError> {
+    let default = S3Settings::default();
+    if let Some(path) = &raw.credentials_file {
+        secret::refuse_readable_by_others(path)?;
+    }
+    let settings = S3Settings {
+        connect_timeout: duration("s3.connect_timeout", raw.connect_timeout.as_deref(), default.connect_timeout)?,
+        request_timeout: duration("s3.request_timeout", raw.request_timeout.as_deref(), default.request_timeout)?,
+        retries_max: raw.retries_max.unwrap_or(default.retries_max),
+        retry_pause: duration("s3.retry_pause", raw.retry_pause.as_deref(), default.retry_pause)?,
+        retry_timeout: duration("s3.retry_timeout", raw.retry_timeout.as_deref(), default.retry_timeout)?,
+        multipart_above: size("s3.multipart_above", raw.multipart_above.as_deref(), default.multipart_above)?,
+        part_len: size("s3.part_len", raw.part_len.as_deref(), default.part_len)?,
+        uploads_max: raw.uploads_max.unwrap_or(default.uploads_max),
+        allow_http: raw.allow_http.unwrap_or(default.allow_http),
+        virtual_host: raw.virtual_host,
+        credentials_file: raw.credentials_file,
+    };
+    // A sealed object is a little longer than what was uploaded: 28 bytes for each 16 KiB, and its header.
+    settings.check(upload_bytes_max + upload_bytes_max / 512 + 4_096).map_err(ConfigError)?;
+    Ok(settings)
 }
 
 fn some<T>(name: &str, list: Vec<T>) -> Result<Vec<T>, ConfigError> {

@@ -54,7 +54,7 @@ settings! {
         /// How long a sender waits for the object store before he is answered from the spool [default: 5s]
         #[arg(long, global = true, env = "CALLVAULT_STORE_PATIENCE", value_name = "TIME")]
         store_patience: String,
-        /// Mirrors of the ring: file://<dir>, separated by commas [default: <data_dir>/keys]
+        /// Mirrors of the ring: file://<dir> or s3://<bucket>/<prefix>, separated by commas [default: <data_dir>/keys]
         #[arg(long, global = true, env = "CALLVAULT_KEY_STORE", value_name = "URL", value_delimiter = ',')]
         key_store: Vec<String>,
         /// Mirrors of the generation secret, best in another place; empty: level 1 [default: <data_dir>/generations]
@@ -79,6 +79,8 @@ settings! {
         #[command(flatten)]
         cors: Cors,
         #[command(flatten)]
+        s3: S3,
+        #[command(flatten)]
         upload: Upload,
         #[command(flatten)]
         spool: Spool,
@@ -86,6 +88,8 @@ settings! {
         expire: Expire,
         #[command(flatten)]
         drain: Drain,
+        #[command(flatten)]
+        replica: Replica,
     }
 }
 
@@ -111,6 +115,44 @@ settings! {
         /// Origins whose pages may read answers, such as https://portal.example.com, separated by commas [default: none]
         #[arg(id = "cors-origins", long = "cors-origins", global = true, env = "CALLVAULT_CORS_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
         origins: Vec<String>,
+    }
+}
+
+settings! {
+    S3 {
+        /// How long S3 may take to accept a connection [default: 5s]
+        #[arg(id = "s3-connect-timeout", long = "s3-connect-timeout", global = true, env = "CALLVAULT_S3_CONNECT_TIMEOUT", value_name = "TIME")]
+        connect_timeout: String,
+        /// How long a request to S3 may take, its body included [default: 30s]
+        #[arg(id = "s3-request-timeout", long = "s3-request-timeout", global = true, env = "CALLVAULT_S3_REQUEST_TIMEOUT", value_name = "TIME")]
+        request_timeout: String,
+        /// Retries of a request to S3 [default: 3]
+        #[arg(id = "s3-retries-max", long = "s3-retries-max", global = true, env = "CALLVAULT_S3_RETRIES_MAX", value_name = "N")]
+        retries_max: usize,
+        /// Pause before the first retry; it doubles, with jitter [default: 100ms]
+        #[arg(id = "s3-retry-pause", long = "s3-retry-pause", global = true, env = "CALLVAULT_S3_RETRY_PAUSE", value_name = "TIME")]
+        retry_pause: String,
+        /// No retry begins later than this after the first try [default: 5s]
+        #[arg(id = "s3-retry-timeout", long = "s3-retry-timeout", global = true, env = "CALLVAULT_S3_RETRY_TIMEOUT", value_name = "TIME")]
+        retry_timeout: String,
+        /// Objects that are longer go in parts [default: 16MiB]
+        #[arg(id = "s3-multipart-above", long = "s3-multipart-above", global = true, env = "CALLVAULT_S3_MULTIPART_ABOVE", value_name = "SIZE")]
+        multipart_above: String,
+        /// Bytes of a part, which is in memory while it is sent [default: 16MiB]
+        #[arg(id = "s3-part-len", long = "s3-part-len", global = true, env = "CALLVAULT_S3_PART_LEN", value_name = "SIZE")]
+        part_len: String,
+        /// Uploads to S3 at once, each with one part in memory [default: 16]
+        #[arg(id = "s3-uploads-max", long = "s3-uploads-max", global = true, env = "CALLVAULT_S3_UPLOADS_MAX", value_name = "N")]
+        uploads_max: usize,
+        /// Allow an endpoint without TLS that is not on loopback [default: false]
+        #[arg(id = "s3-allow-http", long = "s3-allow-http", global = true, env = "CALLVAULT_S3_ALLOW_HTTP", value_name = "BOOL")]
+        allow_http: bool,
+        /// The bucket's name before the host's instead of in the path [default: only without an endpoint of one's own]
+        #[arg(id = "s3-virtual-host", long = "s3-virtual-host", global = true, env = "CALLVAULT_S3_VIRTUAL_HOST", value_name = "BOOL")]
+        virtual_host: bool,
+        /// A file of credentials in the form of ~/.aws/credentials, read again as it changes
+        #[arg(id = "s3-credentials-file", long = "s3-credentials-file", global = true, env = "CALLVAULT_S3_CREDENTIALS_FILE", value_name = "FILE")]
+        credentials_file: PathBuf,
     }
 }
 
@@ -173,6 +215,20 @@ settings! {
         /// How long running requests may go on after SIGTERM [default: 10s]
         #[arg(id = "drain-timeout", long = "drain-timeout", global = true, env = "CALLVAULT_DRAIN_TIMEOUT", value_name = "TIME")]
         timeout: String,
+    }
+}
+
+settings! {
+    Replica {
+        /// This server's name among those that share the catalog; it stays with the spool [default: the host's name; callvault over SQLite]
+        #[arg(id = "replica-name", long = "replica-name", global = true, env = "CALLVAULT_REPLICA_NAME", value_name = "NAME")]
+        name: String,
+        /// Where the other servers reach this one, such as http://callvault-0.callvault:8787 [default: nowhere]
+        #[arg(id = "replica-url", long = "replica-url", global = true, env = "CALLVAULT_REPLICA_URL", value_name = "URL")]
+        url: String,
+        /// Playback of a recording that lies in another server's spool: proxy or refuse [default: proxy]
+        #[arg(id = "replica-playback", long = "replica-playback", global = true, env = "CALLVAULT_REPLICA_PLAYBACK", value_name = "HOW")]
+        playback: String,
     }
 }
 

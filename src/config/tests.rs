@@ -115,7 +115,6 @@ fn sizes_and_times_are_read_with_their_units_and_nonsense_is_refused() {
 #[test]
 fn what_is_not_built_says_so() {
     assert!(refusal(|raw| raw.catalog = Some("postgres://db/x".into())).contains("not built"));
-    assert!(refusal(|raw| raw.key_store = Some(vec!["s3://keys".into()])).contains("not built"));
 }
 
 #[test]
@@ -128,6 +127,16 @@ fn half_of_what_tls_needs_is_refused_with_the_other_half() {
         raw.tls.client_required = Some(true);
     });
     assert!(required.contains("tls.client_ca"), "{required}");
+}
+
+#[test]
+fn servers_that_reach_each_other_by_plain_http_are_refused_tls() {
+    let refused = refusal(|raw| {
+        (raw.tls.cert, raw.tls.key) = (Some("cert.pem".into()), Some("key.pem".into()));
+        raw.replica.url = Some("http://vault-0:8787".into());
+    });
+
+    assert!(refused.contains("replica.url") && refused.contains("proxy"), "{refused}");
 }
 
 #[test]

@@ -41,6 +41,7 @@ const _: fn() = || {
     wiped_on_drop::<IndexKey>();
     wiped_on_drop::<NameKey>();
     wiped_on_drop::<SigningSeed>();
+    wiped_on_drop::<PeerKey>();
 };
 
 macro_rules! rung {
@@ -128,6 +129,11 @@ rung! {
     SigningSeed
 }
 
+rung! {
+    /// Stamps what servers of one vault tell each other.
+    PeerKey
+}
+
 impl MasterKey {
     /// `HKDF[salt = "callvault/v1/ring", info = level || generation](master || generation secret, 32)`, RFC 5869.
     /// At level 1 there is no generation secret and the input is the master key alone: the two lengths of the input
@@ -150,6 +156,35 @@ impl MasterKey {
     /// `HKDF[salt = "callvault/v1/receipt"](master, 32)`: receipts outlive every generation, so their key does too.
     pub fn signing_seed(&self) -> SigningSeed {
         SigningSeed::filled(|seed| hkdf(labels::RECEIPT, self.expose(), &[], seed))
+    }
+}
+
+impl MasterKey {
+    /// `HKDF[salt = "callvault/v1/peer"](master, 32)`: all servers of a vault have its master key, and nobody else has.
+    pub fn peer_key(&self) -> PeerKey {
+        PeerKey::filled(|key| hkdf(labels::PEER, self.expose(), &[], key))
+    }
+}
+
+impl PeerKey {
+    /// `HMAC-SHA256(peer key, len4 || part || len4 || part ...)`: no two lists of parts run into each other.
+    pub fn stamp(&self, parts: &[impl AsRef<[u8]>]) -> [u8; 32] {
+        self.stamping(parts).finalize().into_bytes().into()
+    }
+
+    /// In constant time.
+    pub fn is_stamp(&self, parts: &[impl AsRef<[u8]>], stamp: &[u8]) -> bool {
+        self.stamping(parts).verify_slice(stamp).is_ok()
+    }
+
+    fn stamping(&self, parts: &[impl AsRef<[u8]>]) -> Hmac<Sha256> {
+        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(self.expose()).expect("HMAC takes keys of any length");
+        for part in parts {
+            let len = u32::try_from(part.as_ref().len()).expect("parts are fields of a request's head");
+            mac.update(&len.to_be_bytes());
+            mac.update(part.as_ref());
+        }
+        mac
     }
 }
 

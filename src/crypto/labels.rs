@@ -15,3 +15,5 @@ pub const LABEL: &[u8] = b"callvault/v1/label";
 pub const RECEIPT: &[u8] = b"callvault/v1/receipt";
 /// The key of the frames of a recording that is still arriving, in the spool's log.
 pub const SPOOL: &[u8] = b"callvault/v1/spool";
+/// The key under which servers of one vault tell each other for whom they ask. No stored bytes depend on it.
+pub const PEER: &[u8] = b"callvault/v1/peer";

@@ -17,7 +17,9 @@
 
 pub mod receipts;
 pub mod replicas;
+mod stats;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,6 +28,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 pub use receipts::{ReceiptBody, VerifyReport, verify_chain};
+pub use stats::ExpireStats;
 
 use crate::catalog::{
     Announcement, CommittedGeneration, Lease, Puncture, QueuedPuncture, RingMark, Run, SharedCatalog,
@@ -33,7 +36,7 @@ use crate::catalog::{
 use crate::keyring::{Destroyed, Keyring, Present};
 use crate::model::error::chain;
 use crate::model::term::TERM_MIN;
-use crate::model::{Clock, Epoch, Timestamp};
+use crate::model::{Clock, Epoch, ObjectId, Timestamp};
 use crate::store::{Store, StoreError};
 
 /// Clocks that differ by more stop the run: one of them is wrong.
@@ -46,12 +49,17 @@ const LEASE_WAIT: Duration = Duration::from_secs(60);
 const SHRED_BATCH: u32 = 1_000;
 /// Keys of one bulk request of S3.
 const SWEEP_BATCH: u32 = 1_000;
+// Limit: objects that a run leaves before it gives up; a store that refuses so many refuses all.
+const SWEEP_FAILED_MAX: usize = 10_000;
 
 #[derive(Debug, Error)]
 pub enum ExpireError {
     /// Exit code 1.
     #[error("nothing was destroyed: {0}")]
     Failed(String),
+    /// Exit code 2: a key store is in a place that does not destroy.
+    #[error("nothing was destroyed: {0}")]
+    Misconfigured(String),
     /// Exit code 3: past the point of no return, and not at its end. The next run goes on.
     #[error("destruction is pending: {0}")]
     Pending(String),
@@ -73,7 +81,7 @@ pub struct Expire {
     pub catalog: SharedCatalog,
     pub keyring: Arc<Keyring>,
     pub store: Store,
-    /// At least one: the machine's first.
+    /// At least one: the machine's first. The catalog's and the store's are asked besides, where they are other machines'.
     pub clocks: Vec<NamedClock>,
 }
 
@@ -91,6 +99,8 @@ pub struct Report {
     pub receipts: u64,
     pub objects_swept: u64,
     pub objects_left: u64,
+    /// Multipart uploads that nobody finished.
+    pub uploads_aborted: u64,
     pub leftovers_destroyed: u64,
     /// Replicas that have not followed; their memory ages by their own clocks.
     pub replicas_behind: Vec<String>,
@@ -111,14 +121,23 @@ struct Plan {
     punctures: Vec<QueuedPuncture>,
 }
 
+/// What the clocks say.
+struct Clocks {
+    /// Keys die by this one.
+    earliest: Timestamp,
+    latest: Timestamp,
+    count: usize,
+}
+
 impl Expire {
     /// `confirmed`: a floor that a person typed, up to which a single clock is believed.
     pub async fn run(&self, confirmed: Option<Timestamp>) -> Result<Report, ExpireError> {
         let _lease = self.lease().await?;
-        let (now, latest) = self.read_clocks()?;
+        let clocks = self.read_clocks().await?;
         let mut report = Report::default();
-        let present = self.complete(&mut report, now).await?;
-        let plan = self.plan(&present, now, latest, confirmed).await?;
+        let present = self.complete(&mut report, clocks.earliest).await?;
+        let plan = self.plan(&present, &clocks, confirmed).await?;
+        let now = clocks.earliest;
         report.floor_before = Some(present.floor.start());
         report.generation = present.generation;
         report.floor = Some(plan.floor.start());
@@ -150,9 +169,12 @@ impl Expire {
         }
     }
 
-    /// Step 1: the earliest and the latest of the clocks.
-    fn read_clocks(&self) -> Result<(Timestamp, Timestamp), ExpireError> {
-        let readings: Vec<_> = self.clocks.iter().map(|named| (named.name, named.clock.now())).collect();
+    /// Step 1: the earliest and the latest of the clocks that can be read.
+    async fn read_clocks(&self) -> Result<Clocks, ExpireError> {
+        let own = self.clocks.iter().map(|named| (named.name, named.clock.now()));
+        let database = self.catalog.now().await.map_err(failed)?.map(|now| ("database", now));
+        let store = self.store.now().await.map(|now| ("object store", now));
+        let readings: Vec<_> = own.chain(database).chain(store).collect();
         let earliest = readings.iter().min_by_key(|(_, now)| *now).expect("there is at least one clock");
         let latest = readings.iter().max_by_key(|(_, now)| *now).expect("there is at least one clock");
         let spread = latest.1.duration_since(earliest.1);
@@ -164,7 +186,7 @@ impl Expire {
                 spread.as_secs()
             )));
         }
-        Ok((earliest.1, latest.1))
+        Ok(Clocks { earliest: earliest.1, latest: latest.1, count: readings.len() })
     }
 
     /// Step 2, and whatever a run that died did not get to: from here on there is one generation, and no run is open that
@@ -179,6 +201,10 @@ impl Expire {
         let committed = mark.run.filter(|run| run.committed.is_some());
         // What a run has committed itself to destroy is pending until it is gone; else nothing is begun here yet.
         let stopped = |error| if committed.is_some() { pending(error) } else { failed(error) };
+        self.keyring.vet().await.map_err(|error| match committed {
+            Some(_) => pending(error),
+            None => ExpireError::Misconfigured(chain(&error)),
+        })?;
         self.keyring.replicate(&present).await.map_err(stopped)?;
         // A generation above the present one was never committed; one below it was destroyed as far as the crash let it.
         if !self.keyring.is_only(present.generation).await.map_err(stopped)? {
@@ -206,12 +232,12 @@ impl Expire {
     async fn plan(
         &self,
         present: &Present,
-        now: Timestamp,
-        latest: Timestamp,
+        clocks: &Clocks,
         confirmed: Option<Timestamp>,
     ) -> Result<Plan, ExpireError> {
+        let now = clocks.earliest;
         let wanted = Epoch::floor_at(now);
-        if Epoch::floor_at(latest) < present.floor || wanted < present.floor {
+        if Epoch::floor_at(clocks.latest) < present.floor || wanted < present.floor {
             return Err(ExpireError::Guarded(format!(
                 "the clock says {now}, but everything before {} is destroyed already: the clock is behind",
                 present.floor.start()
@@ -219,7 +245,7 @@ impl Expire {
         }
         let believed = match confirmed {
             Some(floor) => Epoch::of(floor).max(present.floor),
-            None if self.clocks.len() > 1 => wanted,
+            None if clocks.count > 1 => wanted,
             None => present.floor.saturating_add(SINGLE_CLOCK_EPOCHS_MAX),
         };
         let floor = wanted.min(believed);
@@ -309,23 +335,32 @@ impl Expire {
     /// Step 10. What the store does not delete is unreadable all the same, and is tried again by the next run.
     async fn sweep(&self, report: &mut Report) -> Result<(), ExpireError> {
         let started = Instant::now();
-        loop {
-            let objects = self.catalog.objects_to_sweep(SWEEP_BATCH).await.map_err(pending)?;
+        // Those that the store did not delete stay queued, and do not keep the others from their turn.
+        let mut left: HashSet<ObjectId> = HashSet::new();
+        while left.len() < SWEEP_FAILED_MAX {
+            let count = SWEEP_BATCH + left.len() as u32;
+            let mut objects = self.catalog.objects_to_sweep(count).await.map_err(pending)?;
+            objects.retain(|object| !left.contains(object));
             if objects.is_empty() {
                 break;
             }
             let gone = match self.store.delete(&objects).await {
                 Ok(gone) => gone,
                 Err(error) => {
-                    self.not_swept(&error, report, objects.len());
+                    self.not_swept(&error, report, left.len() + objects.len());
                     break;
                 }
             };
             self.catalog.swept(&gone).await.map_err(pending)?;
             report.objects_swept += gone.len() as u64;
-            if gone.len() < objects.len() {
-                report.objects_left = (objects.len() - gone.len()) as u64;
-                break;
+            left.extend(objects);
+            gone.iter().for_each(|object| _ = left.remove(object));
+            report.objects_left = left.len() as u64;
+        }
+        match self.store.sweep_uploads().await {
+            Ok(count) => report.uploads_aborted = count as u64,
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "unfinished uploads stay in the store until the next run")
             }
         }
         report.sweep_ms = started.elapsed().as_millis() as u64;

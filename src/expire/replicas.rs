@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Expire;
+use crate::catalog::Replica;
 
 /// How often a server looks for a new generation.
 pub const FOLLOW_EVERY: Duration = Duration::from_secs(2);
@@ -22,9 +23,10 @@ impl Expire {
                     return Vec::new();
                 }
             };
-            let behind: Vec<_> = replicas.into_iter().filter(|replica| replica.generation < generation).collect();
+            let lags = |replica: &Replica| replica.is_alive && replica.generation < generation;
+            let behind: Vec<_> = replicas.into_iter().filter(lags).collect();
             if behind.is_empty() || Instant::now() > deadline {
-                return behind.into_iter().map(|replica| replica.id).collect();
+                return behind.into_iter().map(|replica| replica.name.to_string()).collect();
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }

@@ -1,5 +1,7 @@
 //! `GET,HEAD /v1/recordings/{id}/audio`: a recording is played.
 
+use std::time::Instant;
+
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use hyper::header::{
@@ -25,9 +27,13 @@ pub async fn play(face: SharedFace, parts: &Parts, id: RecordingId) -> Response 
 
 impl Face {
     async fn answer_playback(&self, parts: &Parts, id: RecordingId) -> Result<Response> {
+        let begun = Instant::now();
         let caller = self.authorise_listener(parts).await?;
         let located = self.playback.locate(caller.tenant.number, id).await?;
         let class = choose_class(parts, &caller, &located)?;
+        if let Some(holder) = self.playback.held_elsewhere(&located) {
+            return self.play_from(parts, holder).await;
+        }
         let is_get = parts.method == Method::GET;
         let follows = flag(parts, "follow")?;
         if follows && located.recording.plain_len.is_none() {
@@ -65,6 +71,7 @@ impl Face {
         }
         if let (true, Some(range)) = (is_get, range) {
             *response.body_mut() = Body::from_stream(self.playback.stream(&session, range, form).await?);
+            self.playback.stats.first_byte.note(begun.elapsed());
         }
         Ok(response)
     }

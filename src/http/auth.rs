@@ -51,10 +51,11 @@ impl Face {
         let found = self.catalog.token(&hash).await.map_err(not_looked_up)?;
         let (row, tenant) = found.ok_or_else(unknown)?;
         // The look-up is by hash already; this holds even for a catalog that compares carelessly.
+        let address = self.client_address(parts)?;
         let is_valid = row.hash.matches(&hash)
             && tenant.offboarded_at.is_none()
             && self.is_current(&row)
-            && is_in_networks(&row, self.client_address(parts))
+            && is_in_networks(&row, address)
             && credentials.tenant.is_none_or(|slug| slug == tenant.slug.as_str());
         if !is_valid {
             return Err(unknown());
@@ -69,8 +70,16 @@ impl Face {
         row.revoked_at.is_none() && row.expires_at.is_none_or(|expires_at| now < expires_at)
     }
 
-    /// The peer, or the address that a named proxy gives as the one it serves.
-    fn client_address(&self, parts: &Parts) -> Option<IpAddr> {
+    /// Who asks: as another server of this vault tells it, or the peer, or the address that a named proxy gives as the one it
+    /// serves.
+    pub(super) fn client_address(&self, parts: &Parts) -> Result<Option<IpAddr>> {
+        match self.peers.passed_on_for(parts, self.clock.now())? {
+            Some(client) => Ok(client),
+            None => Ok(self.nearest_address(parts)),
+        }
+    }
+
+    fn nearest_address(&self, parts: &Parts) -> Option<IpAddr> {
         // A socket that listens on both protocols shows an IPv4 peer as an IPv6 one; networks name him as he is.
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>()?.0.ip().to_canonical();
         let trusts = |address: &IpAddr| self.limits.trusted_proxies.iter().any(|net| net.contains(address));

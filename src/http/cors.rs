@@ -78,7 +78,8 @@ pub fn open(headers: &mut HeaderMap, named: &[HeaderValue], origin: Option<usize
     if named.is_empty() {
         return;
     }
-    headers.append(VARY, HeaderValue::from_static("origin"));
+    // The answer of another server that was passed on says so already.
+    headers.insert(VARY, HeaderValue::from_static("origin"));
     if let Some(origin) = origin.and_then(|index| named.get(index)) {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);

@@ -22,6 +22,7 @@
 //! | [`range`] | which bytes a request asks for |
 //! | [`recordings`] | listing, showing, deleting |
 //! | [`receipts`] | `GET /v1/receipts` |
+//! | [`peers`] | requests about what another server holds are passed on to it |
 //! | [`problem`] | errors as RFC 9457, and the pages that explain them |
 //! | [`ops`] | health, readiness, metrics |
 
@@ -39,6 +40,7 @@ pub mod metadata;
 pub mod ops;
 pub mod outlive;
 pub mod paced;
+pub mod peers;
 pub mod problem;
 pub mod range;
 pub mod receipts;
@@ -56,11 +58,13 @@ use hyper::header::HeaderValue;
 use ipnet::IpNet;
 
 use crate::catalog::SharedCatalog;
+use crate::expire::ExpireStats;
 use crate::ingest::Ingest;
 use crate::model::Clock;
 use crate::playback::Playback;
 use crate::reading::Reader;
 use drain::Drain;
+use peers::Peers;
 
 /// What the routes need: verbs, and limits of the wire.
 pub struct Face {
@@ -71,6 +75,9 @@ pub struct Face {
     pub clock: Arc<dyn Clock>,
     pub limits: WireLimits,
     pub drain: Arc<Drain>,
+    pub expire_stats: Arc<ExpireStats>,
+    pub probes: ops::Probes,
+    pub peers: Peers,
 }
 
 /// Limits of connections, each a setting but for the first, which the system sets.

@@ -1,5 +1,7 @@
 //! Errors as the stranger sees them: `application/problem+json` (RFC 9457), and pages that say what to do.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use axum::body::Body;
 use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
@@ -15,6 +17,14 @@ use crate::model::{Error, Kind, Problem};
 
 /// Seconds after which a sender may try again.
 const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("5");
+
+/// How often each problem was the answer, since this process began.
+static ANSWERED: [AtomicU64; Problem::ALL.len()] = [const { AtomicU64::new(0) }; Problem::ALL.len()];
+
+/// Every problem, also those that never were an answer.
+pub fn answered() -> impl Iterator<Item = (&'static str, u64)> {
+    Problem::ALL.iter().zip(&ANSWERED).map(|(problem, count)| (problem.name(), count.load(Relaxed)))
+}
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -62,6 +72,7 @@ impl Error {
     /// Logs once, here at the edge, what the stranger is not told.
     fn into_problem(self, kind: String, mismatch: Option<Mismatch>) -> Response {
         let problem = self.problem;
+        ANSWERED[problem as usize].fetch_add(1, Relaxed);
         match self.kind() {
             Kind::Internal | Kind::Integrity => {
                 let source = self.source.as_deref().map(|source| chain(source));

@@ -34,7 +34,7 @@ use crate::catalog::Tenant;
 use crate::ingest::Upload;
 use crate::ingest::digest::ExpectedDigests;
 use crate::ingest::resumable::{Piece, Progress};
-use crate::model::{Error, Problem, RecordingId, Result};
+use crate::model::{Error, Problem, RecordingId, ReplicaName, Result};
 
 const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 const UPLOAD_LENGTH: HeaderName = HeaderName::from_static("upload-length");
@@ -76,6 +76,14 @@ async fn answer(face: &SharedFace, request: Request, target: Target<'_>) -> Resp
         return tus::answer(face, &parts, body, target).await;
     }
     ietf::answer(face, &parts, body, target).await
+}
+
+/// The other server that holds the upload which is asked for.
+async fn elsewhere(face: &SharedFace, tenant: &Tenant, target: Target<'_>) -> Result<Option<ReplicaName>> {
+    match target {
+        Target::Upload(id) if face.peers.is_one_of_many => face.ingest.upload_elsewhere(tenant, parse_id(id)?).await,
+        _ => Ok(None),
+    }
 }
 
 /// What became of a request that begins an upload: an error is that of its first piece.

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::routing::get;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
@@ -48,10 +49,13 @@ pub async fn serve(listener: TcpListener, face: SharedFace, secured: Option<Pres
     }
 }
 
-/// Serves metrics until the process ends.
+/// Serves metrics until the process ends, and tells whoever asks whether it is ready: a kubelet is no trusted proxy.
 pub async fn serve_metrics(listener: TcpListener, face: SharedFace) {
-    let metrics = face.clone();
-    let router = Router::new().route("/metrics", axum::routing::get(move || ops::metrics(metrics.clone())));
+    let (metrics, ready) = (face.clone(), face.clone());
+    let router = Router::new()
+        .route("/metrics", get(move |headers| ops::metrics(metrics.clone(), headers)))
+        .route("/healthz", get(ops::healthz))
+        .route("/readyz", get(move || ops::readyz(ready.clone())));
     let answers = Answers::new(router, face, Line::Plain);
     loop {
         match listener.accept().await {

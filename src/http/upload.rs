@@ -18,7 +18,7 @@ use super::outlive::Outlive;
 use super::{Face, SharedFace};
 use crate::catalog::Tenant;
 use crate::ingest::{Outcome, Received, Upload};
-use crate::model::{Error, Problem, Result, Scope, State};
+use crate::model::{Error, Problem, ReplicaName, Result, Scope, State};
 
 // Limit: as long as an S3 key may be; a name is a key of the catalog, never a path.
 const NAME_LEN_MAX: usize = 512;
@@ -31,7 +31,8 @@ pub fn receive(face: SharedFace, request: Request, name: Option<String>) -> Resp
     let opening = Box::pin(open(face.clone(), request, name));
     later(async move {
         let (upload, body) = match opening.await {
-            Ok(opened) => opened,
+            Ok(Opened::Here(upload, body)) => (upload, body),
+            Ok(Opened::PassedOn(answer)) => return answer,
             Err(error) => return error.into_response(),
         };
         let tenant = Box::new(upload.tenant.clone());
@@ -44,11 +45,20 @@ pub fn receive(face: SharedFace, request: Request, name: Option<String>) -> Resp
     })
 }
 
-/// Everything before the body is polled.
-async fn open(face: SharedFace, request: Request, name: Option<String>) -> Result<(Box<Upload>, TimedBody)> {
+enum Opened {
+    Here(Box<Upload>, TimedBody),
+    /// Another server has taken it to its end.
+    PassedOn(Response),
+}
+
+/// Everything before the body is polled; all of it, where another server holds what was received under the name.
+async fn open(face: SharedFace, request: Request, name: Option<String>) -> Result<Opened> {
     let (parts, body) = request.into_parts();
     let upload = face.describe_upload(&parts, name).await?;
-    Ok((Box::new(upload), TimedBody::new(body, &face)))
+    match face.known_elsewhere(&upload).await? {
+        Some(holder) => Ok(Opened::PassedOn(Box::pin(face.pass_on(&parts, body, &holder)).await?)),
+        None => Ok(Opened::Here(Box::new(upload), TimedBody::new(body, &face))),
+    }
 }
 
 impl Face {
@@ -64,6 +74,11 @@ impl Face {
         let upload = Upload { tenant: caller.tenant, name, classes, media_type, call, declared_len, range, digests };
         self.ingest.admit(&upload)?;
         Ok(upload)
+    }
+
+    /// Who else holds what was received under the name. A lone server does not ask: nobody does.
+    pub(super) async fn known_elsewhere(&self, upload: &Upload) -> Result<Option<ReplicaName>> {
+        if self.peers.is_one_of_many { self.ingest.known_elsewhere(upload).await } else { Ok(None) }
     }
 
     /// A recording that was received, as JSON.

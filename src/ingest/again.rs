@@ -9,7 +9,7 @@ use futures::StreamExt;
 use super::digest::ExpectedDigests;
 use super::intake::{End, Intake, check};
 use super::{
-    Body, BodyBreak, Ingest, Outcome, Received, Target, Upload, broken, not_committed, not_read, not_spooled,
+    Body, BodyBreak, Ingest, Outcome, Received, Target, Upload, broken, elsewhere, not_committed, not_spooled,
     wrong_length,
 };
 use crate::catalog::Recording;
@@ -47,6 +47,9 @@ impl Ingest {
         // Read again under the claim: another upload may have finished it in between.
         let known = self.catalog.recording(None, known.id).await.map_err(not_committed)?.ok_or_else(still_receiving)?;
         let stored_len = known.plain_len.ok_or_else(still_receiving)?;
+        if let Some(holder) = self.held_elsewhere(&known).await? {
+            return Err(elsewhere(&holder));
+        }
         let mark = self.catalog.ring_mark().await.map_err(not_committed)?;
         if self.reader.state_at(&known, &mark, self.clock.now()).is_gone() {
             return Err(Error::new(
@@ -76,10 +79,10 @@ impl Ingest {
         mut body: impl Body,
         claim: &Claim,
     ) -> Result<Received> {
-        let data_key = self.reader.any_data_key(&known).map_err(not_read)?;
-        let opened = self.reader.open(&known, &data_key).await.map_err(not_read)?;
+        let data_key = self.reader.any_data_key(&known).map_err(|error| self.not_read(error))?;
+        let opened = self.reader.open(&known, &data_key).await.map_err(|error| self.not_read(error))?;
         let is_partial = known.completeness == Completeness::Partial;
-        match compare_body(&opened, &mut upload, &mut body).await.map_err(not_read)? {
+        match compare_body(&opened, &mut upload, &mut body).await.map_err(|error| self.not_read(error))? {
             Compared::Same if upload.range.is_some_and(|range| Some(range.len()) != known.plain_len) => {
                 Err(wrong_length())
             }
@@ -152,15 +155,15 @@ impl Ingest {
 
     /// The way into a new object for a recording that has one already, whose bytes it begins with.
     pub(super) async fn reopen(&self, known: Recording, digests: ExpectedDigests) -> Result<Intake> {
-        let data_key = self.reader.any_data_key(&known).map_err(not_read)?;
-        let opened = self.reader.open(&known, &data_key).await.map_err(not_read)?;
+        let data_key = self.reader.any_data_key(&known).map_err(|error| self.not_read(error))?;
+        let opened = self.reader.open(&known, &data_key).await.map_err(|error| self.not_read(error))?;
         let len = opened.geometry().plain_len();
         let target = Target { row: known, data_key, object: ObjectId(random()) };
         let mut intake = self.begin_intake(target, digests).await?;
         let copied = async {
             let mut offset = 0;
             while let Some(range) = ByteRange::new(offset, len.saturating_sub(1), len) {
-                for piece in opened.window(offset, range).await.map_err(not_read)? {
+                for piece in opened.window(offset, range).await.map_err(|error| self.not_read(error))? {
                     offset += piece.len() as u64;
                     intake.copy(&piece).map_err(not_spooled)?;
                 }

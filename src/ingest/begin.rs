@@ -8,8 +8,8 @@ use crate::crypto::random::random;
 use crate::crypto::wrap::Binding;
 use crate::model::ids::CallId;
 use crate::model::{
-    CallData, Class, Completeness, Day, Error, ObjectId, Problem, RecordingId, Result, State, SubjectId, TenantNumber,
-    Term, Timestamp,
+    CallData, Class, Completeness, Day, Error, ObjectId, Problem, RecordingId, ReplicaName, Result, State, SubjectId,
+    TenantNumber, Term, Timestamp,
 };
 use crate::reading::call_binding;
 use crate::reading::life::Label;
@@ -24,6 +24,14 @@ impl Ingest {
         let tenant = upload.tenant.number;
         let tokens = self.reader.keyring.name_tokens(tenant, self.clock.now(), name).map_err(not_wrapped)?;
         self.catalog.recording_by_name(tenant, &tokens).await.map_err(not_committed)
+    }
+
+    /// The other replica that holds what an upload under a known name is to be compared with, or to go on with.
+    pub async fn known_elsewhere(&self, upload: &Upload) -> Result<Option<ReplicaName>> {
+        match self.known(upload).await? {
+            Some(known) => self.held_elsewhere(&known).await,
+            None => Ok(None),
+        }
     }
 
     pub(super) async fn begin(&self, upload: &Upload, id: RecordingId, resume: Option<Resume>) -> Result<Target> {
@@ -70,6 +78,7 @@ impl Ingest {
             wraps,
             call: self.draw_call(upload, now)?,
             resume,
+            holder: self.replica.clone(),
         };
         Ok((recording, data_key))
     }
@@ -140,5 +149,6 @@ fn as_row(recording: &NewRecording) -> Recording {
         wraps: recording.wraps.clone(),
         call: recording.call.clone(),
         resume: recording.resume,
+        holder: Some(recording.holder.clone()),
     }
 }

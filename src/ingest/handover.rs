@@ -55,12 +55,17 @@ impl Handover {
         self.0.is_down.load(Relaxed)
     }
 
+    /// A start found it so: nobody is made to wait for it until it has taken something.
+    pub fn is_down_at_start(&self, error: &StoreError) {
+        self.learn(Err(error));
+    }
+
     fn set_off(&self, object: ObjectId) -> Option<OnTheWay> {
         let is_first = self.0.on_the_way.lock().expect("no holder of this lock panics").insert(object);
         is_first.then(|| OnTheWay { handover: self.clone(), object })
     }
 
-    fn learn(&self, result: &std::result::Result<(), StoreError>) {
+    fn learn(&self, result: std::result::Result<(), &StoreError>) {
         if self.0.is_down.swap(result.is_err(), Relaxed) != result.is_err() {
             match result {
                 Ok(()) => tracing::info!("the object store takes recordings again"),
@@ -118,7 +123,7 @@ impl Ingest {
     async fn send(&self, name: SegmentName, sealed_len: u64) -> std::result::Result<(), StoreError> {
         let path = self.reader.spool.path(name);
         let sent = self.reader.store.put(Parcel { object: name.object, path: &path, sealed_len }).await;
-        self.handover.learn(&sent);
+        self.handover.learn(sent.as_ref().copied());
         sent
     }
 
@@ -127,7 +132,8 @@ impl Ingest {
         let mut forwarded = Forwarded::default();
         let mut after: Option<RecordingId> = None;
         loop {
-            let rows = self.catalog.in_state(State::Spooled, after, PAGE).await.map_err(not_committed)?;
+            let rows =
+                self.catalog.in_state(State::Spooled, Some(&self.replica), after, PAGE).await.map_err(not_committed)?;
             let Some(last) = rows.last() else { return Ok(forwarded) };
             after = Some(last.id);
             let mut sending = futures::stream::iter(rows)
@@ -179,6 +185,7 @@ impl Ingest {
             Ok(_) => Ok(()),
             Err(error @ (StoreError::Missing | StoreError::WrongLength(_))) => {
                 let error = ReadError::Integrity(format!("neither the spool nor the store has the object: {error}"));
+                self.stats.integrity_events.fetch_add(1, Relaxed);
                 tracing::error!(event = "integrity", recording.id = %row.id, %error, "a spooled recording is missing");
                 Err(Error::new(crate::model::Problem::Integrity, "a spooled recording is missing").because(error))
             }

@@ -26,7 +26,7 @@ pub mod resumable;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::Stream;
@@ -39,11 +39,14 @@ use crate::crypto::wrap::Binding;
 use crate::keyring::KeyringError;
 use crate::model::error::chain;
 use crate::model::range::UploadRange;
-use crate::model::{CallData, Class, Clock, Completeness, Error, ObjectId, Problem, RecordingId, Result, State};
+use crate::model::{
+    CallData, Class, Clock, Completeness, Error, ObjectId, Problem, RecordingId, ReplicaName, Result, State,
+};
 use crate::reading::live::{Claim, Live, Place};
 use crate::reading::{ReadError, Reader};
 use crate::spool::{Leftover, SegmentName, SpoolError};
 use crate::store::StoreError;
+use crate::timing::Timing;
 
 use digest::ExpectedDigests;
 pub use handover::{Forwarded, Handover};
@@ -97,7 +100,7 @@ pub enum BodyBreak {
 }
 
 impl BodyBreak {
-    fn problem(self) -> Problem {
+    pub fn problem(self) -> Problem {
         match self {
             BodyBreak::Cut => Problem::BadRequest,
             BodyBreak::Stalled | BodyBreak::Slow => Problem::TooSlow,
@@ -133,11 +136,16 @@ pub struct IngestStats {
     pub complete: AtomicU64,
     pub partial: AtomicU64,
     pub recovered: AtomicU64,
+    /// From a body's last byte to the moment from which its recording is durable and on record.
+    pub acknowledgement: Timing,
+    pub integrity_events: AtomicU64,
 }
 
 /// The verb.
 #[derive(Clone)]
 pub struct Ingest {
+    /// This server: what it receives is in its spool, and nobody else's.
+    pub replica: ReplicaName,
     pub catalog: SharedCatalog,
     pub reader: Reader,
     pub clock: Arc<dyn Clock>,
@@ -295,6 +303,7 @@ impl Ingest {
     /// are not there. A store that is down is not the sender's concern: the recording is durable in the spool. What fails
     /// on the way is left to recovery.
     async fn conclude(&self, intake: Intake, completeness: Completeness) -> Result<Recording> {
+        let begun = Instant::now();
         let id = intake.target().row.id;
         let closed = intake.close().await.map_err(|unclosed| {
             self.leftovers.put(id, unclosed.leftover);
@@ -324,6 +333,7 @@ impl Ingest {
             _ => &self.stats.partial,
         };
         count.fetch_add(1, Relaxed);
+        self.stats.acknowledgement.note(begun.elapsed());
         Ok(recording)
     }
 
@@ -357,6 +367,7 @@ impl Ingest {
             label,
             wraps,
             changed_at: self.clock.now(),
+            holder: self.replica.clone(),
         };
         match self.catalog.finish(finished.clone()).await {
             Ok(()) => {}
@@ -402,6 +413,22 @@ impl Ingest {
         self.abandon_row(id).await
     }
 
+    /// What is stored cannot be read; damage is an event.
+    fn not_read(&self, error: ReadError) -> Error {
+        match error {
+            ReadError::Gone => Error::new(Problem::Ended, "what was received under this name has ended"),
+            ReadError::Integrity(_) => {
+                self.stats.integrity_events.fetch_add(1, Relaxed);
+                tracing::error!(event = "integrity", %error, "a stored recording is damaged");
+                Error::new(Problem::Integrity, "what was received under this name is damaged; see 'callvault verify'")
+                    .because(error)
+            }
+            error => {
+                Error::new(Problem::Unavailable, "what was received under this name cannot be read").because(error)
+            }
+        }
+    }
+
     fn too_large(&self) -> Error {
         let limit = self.limits.bytes_max;
         Error::new(
@@ -409,6 +436,14 @@ impl Ingest {
             format!("a recording may have {limit} bytes (upload.bytes_max); nothing was kept"),
         )
     }
+}
+
+/// What another replica holds can neither be compared nor go on here.
+fn elsewhere(holder: &ReplicaName) -> Error {
+    Error::new(
+        Problem::Elsewhere,
+        format!("replica '{holder}' holds it in its spool; try again, and it is passed on to there"),
+    )
 }
 
 fn empty_body() -> Error {
@@ -473,18 +508,6 @@ fn not_wrapped(error: KeyringError) -> Error {
         _ => "the keyring is not ready; try again later",
     };
     Error::new(Problem::Unavailable, detail).because(error)
-}
-
-fn not_read(error: ReadError) -> Error {
-    match error {
-        ReadError::Gone => Error::new(Problem::Ended, "what was received under this name has ended"),
-        ReadError::Integrity(_) => {
-            tracing::error!(event = "integrity", %error, "a stored recording is damaged");
-            Error::new(Problem::Integrity, "what was received under this name is damaged; see 'callvault verify'")
-                .because(error)
-        }
-        error => Error::new(Problem::Unavailable, "what was received under this name cannot be read").because(error),
-    }
 }
 
 fn not_stored(error: StoreError) -> Error {

@@ -19,11 +19,11 @@ use futures::StreamExt;
 use super::digest::ExpectedDigests;
 use super::intake::{Closed, Intake};
 use super::remains::Remains;
-use super::{Ingest, Target, not_committed, not_read, not_spooled};
+use super::{Ingest, Target, not_committed, not_spooled};
 use crate::catalog::{CatalogError, Recording};
 use crate::crypto::random::random;
 use crate::model::error::chain;
-use crate::model::{Completeness, ObjectId, RecordingId, Result, State, Timestamp};
+use crate::model::{Completeness, ObjectId, RecordingId, ReplicaName, Result, State, Timestamp};
 use crate::reading::ReadError;
 use crate::spool::{Leftover, SegmentName};
 
@@ -121,6 +121,13 @@ impl Ingest {
         let row = self.catalog.recording(None, recording).await.map_err(not_committed)?;
         let row = row.filter(|row| !row.state.is_gone());
         if let Some(row) = &row
+            && let Some(holder) = self.held_elsewhere(row).await?
+        {
+            tracing::error!(recording.id = %recording, holder = %holder,
+                "this spool is another server's: give this server that one's name (replica.name)");
+            return Ok(Step::Kept);
+        }
+        if let Some(row) = &row
             && let Some(resume) = row.resume.filter(|resume| resume.until > self.clock.now())
             && row.state == State::Receiving
         {
@@ -161,9 +168,9 @@ impl Ingest {
             Err(ReadError::Gone) => {
                 let mark = self.catalog.ring_mark().await.map_err(not_committed)?;
                 let is_dead = row.wraps.iter().all(|wrap| wrap.sealed.is_none() || mark.is_dying(&wrap.path));
-                return if is_dead { Ok(None) } else { Err(not_read(ReadError::Gone)) };
+                return if is_dead { Ok(None) } else { Err(self.not_read(ReadError::Gone)) };
             }
-            Err(error) => return Err(not_read(error)),
+            Err(error) => return Err(self.not_read(error)),
         };
         let remains = Remains::examine(&self.reader.spool, &row, &data_key, leftover)?;
         if remains.plain_len() <= row.plain_len.unwrap_or(0) {
@@ -220,7 +227,11 @@ impl Ingest {
     pub async fn abandon_empty(&self) -> Result<()> {
         let mut after: Option<RecordingId> = None;
         loop {
-            let rows = self.catalog.in_state(State::Receiving, after, PAGE).await.map_err(not_committed)?;
+            let rows = self
+                .catalog
+                .in_state(State::Receiving, Some(&self.replica), after, PAGE)
+                .await
+                .map_err(not_committed)?;
             let Some(last) = rows.last() else { return Ok(()) };
             after = Some(last.id);
             for row in &rows {
@@ -240,6 +251,29 @@ impl Ingest {
             return Ok(());
         }
         self.abandon_row(row.id).await
+    }
+
+    /// Who else holds it; what nobody holds, and can grow, is this server's from here on.
+    pub(super) async fn held_elsewhere(&self, row: &Recording) -> Result<Option<ReplicaName>> {
+        let holder = match &row.holder {
+            Some(holder) => holder.clone(),
+            None if row.completeness != Completeness::Partial => return Ok(None),
+            None => match self.catalog.entrust(row.id, &self.replica).await {
+                Ok(holder) => holder,
+                // It is complete by now, or gone.
+                Err(CatalogError::WrongState | CatalogError::NotFound) => return Ok(None),
+                Err(error) => return Err(not_committed(error)),
+            },
+        };
+        Ok(Some(holder).filter(|holder| *holder != self.replica))
+    }
+
+    /// Before the process ends: where nothing more of it lies in the spool, what the store has may grow at any server.
+    pub async fn part(&self) -> Result<()> {
+        if self.leftovers.count() == 0 && self.open.count() == 0 {
+            self.catalog.release(&self.replica).await.map_err(not_committed)?;
+        }
+        Ok(())
     }
 
     pub(super) async fn abandon_row(&self, id: RecordingId) -> Result<()> {

@@ -25,10 +25,10 @@ use registry::{OpenUpload, Opened, State, Way};
 use super::digest::ExpectedDigests;
 use super::intake::{End, Intake, check};
 use super::remains::Remains;
-use super::{Body, BodyBreak, Ingest, Upload, broken, empty_body, not_committed, not_read, not_spooled};
+use super::{Body, BodyBreak, Ingest, Upload, broken, elsewhere, empty_body, not_committed, not_spooled};
 use crate::catalog::{Recording, Resume, Tenant};
 use crate::model::error::chain;
-use crate::model::{Completeness, Error, Problem, RecordingId, Result, State as Life, Timestamp};
+use crate::model::{Completeness, Error, Problem, RecordingId, ReplicaName, Result, State as Life, Timestamp};
 use crate::reading::life;
 use crate::spool::Staged;
 
@@ -111,6 +111,9 @@ impl Ingest {
             return Err(Error::new(Problem::StillReceiving, "an upload under this name is still running"));
         }
         let known = self.alive(known.id, upload.tenant.number).await?;
+        if let Some(holder) = self.held_elsewhere(&known).await? {
+            return Err(elsewhere(&holder));
+        }
         if known.completeness == Completeness::Complete {
             let detail = "a complete recording was received under this name; it was not replaced";
             return Err(Error::new(Problem::Conflict, detail));
@@ -125,6 +128,20 @@ impl Ingest {
             return Err(inconsistent("the upload under this name was begun with another length", progress.offset));
         }
         Ok(progress)
+    }
+
+    /// The other replica that holds an upload which goes on.
+    pub async fn upload_elsewhere(&self, tenant: &Tenant, id: RecordingId) -> Result<Option<ReplicaName>> {
+        if self.open.get(id).is_some() {
+            return Ok(None);
+        }
+        let row = self.catalog.recording(Some(tenant.number), id).await.map_err(not_committed)?;
+        match row
+            .filter(|row| row.resume.is_some() && row.completeness != Completeness::Complete && !row.state.is_gone())
+        {
+            Some(row) => self.held_elsewhere(&row).await,
+            None => Ok(None),
+        }
     }
 
     /// Appends a body exactly at the piece's offset; ends an older request on the same upload first.
@@ -324,11 +341,14 @@ impl Ingest {
         let claim = self.live.claim(id).ok_or_else(busy)?;
         let row = self.catalog.recording(None, id).await.map_err(not_committed)?.ok_or_else(unknown)?;
         let resume = row.resume.ok_or_else(unknown)?;
+        if let Some(holder) = self.held_elsewhere(&row).await? {
+            return Err(elsewhere(&holder));
+        }
         let leftover = self.leftovers.of(id);
         let way = match (row.state, leftover) {
             _ if row.completeness == Completeness::Complete => return Ok(Reopened::Finished(Box::new(row))),
             (Life::Receiving, leftover) => {
-                let data_key = self.reader.any_data_key(&row).map_err(not_read)?;
+                let data_key = self.reader.any_data_key(&row).map_err(|error| self.not_read(error))?;
                 let object = crate::model::ObjectId(crate::crypto::random::random());
                 let leftover = leftover.unwrap_or_default();
                 let remains = Remains::examine(&self.reader.spool, &row, &data_key, &leftover)?;

@@ -9,6 +9,7 @@
 //! # Limits
 //! What a file system or a snapshot kept of overwritten blocks is out of reach; [`filesystem`] warns of those that keep.
 
+mod bucket;
 mod files;
 pub mod filesystem;
 mod mirrors;
@@ -21,11 +22,12 @@ use async_trait::async_trait;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+pub use bucket::BucketKeyStore;
 pub use files::FileKeyStore;
 pub use mirrors::{MirrorState, Mirrors};
 pub use succession::{Destroyed, Present, Successor};
 
-use crate::crypto::keys::{DataKey, IndexField, IndexKey, Kek, KekScope, MasterKey, NameKey};
+use crate::crypto::keys::{DataKey, IndexField, IndexKey, Kek, KekScope, MasterKey, NameKey, PeerKey};
 use crate::crypto::receipt::Signer;
 use crate::crypto::ring::{Level, Ring, RingHead};
 use crate::crypto::wrap::{self, Binding, WRAP_LEN};
@@ -48,6 +50,14 @@ pub trait KeyStore: Send + Sync + 'static {
     fn describe(&self) -> String;
     /// Why destruction may not be physical here; said at every start.
     fn warning(&self) -> Option<String>;
+    /// Whether the place keeps this contract, tried by writing and destroying: for whoever is about to write.
+    async fn vet(&self) -> Result<(), KeyringError> {
+        Ok(())
+    }
+    /// The part of [`KeyStore::vet`] that writes nothing.
+    async fn vet_for_reading(&self) -> Result<(), KeyringError> {
+        Ok(())
+    }
 }
 
 #[derive(Debug, Error)]
@@ -81,6 +91,9 @@ pub enum KeyringError {
          settings"
     )]
     EmptyMirror(String),
+    /// A place that does not destroy, or lets two write.
+    #[error("{0}")]
+    Unfit(String),
     #[error("the canary of generation {0} failed: a live path changed or a dead one lives")]
     Canary(u64),
 }
@@ -116,6 +129,8 @@ pub struct RingView {
     pub level: u8,
     pub generation: u64,
     pub floor: Epoch,
+    /// When the run that made this generation wrote it.
+    pub created_at: Timestamp,
     pub cover_count: usize,
 }
 
@@ -130,15 +145,28 @@ impl Keyring {
         self.level
     }
 
-    /// Each mirror and what it holds.
+    /// Each mirror and what it holds, and how far it is behind the ring in memory.
     pub async fn mirrors(&self) -> Vec<MirrorState> {
-        let mut states = self.rings.states().await;
-        states.extend(self.generations.states().await);
-        states
+        let present = self.view().map_or(0, |view| view.generation);
+        let (rings, generations) = futures::join!(self.rings.states(present), self.generations.states(present));
+        rings.into_iter().chain(generations).collect()
     }
 
     pub fn warnings(&self) -> Vec<String> {
-        self.rings.warnings().chain(self.generations.warnings()).collect()
+        let of_places = self.rings.warnings().chain(self.generations.warnings());
+        of_places.chain(self.rings.shared_with(&self.generations)).collect()
+    }
+
+    /// Before anything is written: every mirror that answers creates a name once and destroys for good.
+    pub async fn vet(&self) -> Result<(), KeyringError> {
+        self.rings.vet().await?;
+        self.generations.vet().await
+    }
+
+    /// What of [`Keyring::vet`] can be seen with the right to read.
+    pub async fn vet_for_reading(&self) -> Result<(), KeyringError> {
+        self.rings.vet_for_reading().await?;
+        self.generations.vet_for_reading().await
     }
 
     pub fn view(&self) -> Option<RingView> {
@@ -146,6 +174,10 @@ impl Keyring {
             level: loaded.head.level as u8,
             generation: loaded.head.generation,
             floor: loaded.ring.floor(),
+            created_at: i64::try_from(loaded.head.created_at_s)
+                .ok()
+                .and_then(|second| Timestamp::from_second(second).ok())
+                .unwrap_or(Timestamp::MAX),
             cover_count: loaded.ring.cover_count(),
         })
     }
@@ -213,6 +245,11 @@ impl Keyring {
             }
             Ok(tokens)
         })
+    }
+
+    /// For what servers of this vault tell each other.
+    pub fn peer_key(&self) -> PeerKey {
+        self.master.peer_key()
     }
 
     /// The token of an upload's name for a recording that ends on `day`.

@@ -86,11 +86,19 @@ impl Keyring {
 
     /// The highest generation that opens and is at or above the watermark. A ring below it is a restored one: refused.
     pub async fn find(&self, watermark: u64) -> Result<Present, KeyringError> {
-        let generations = self.rings.list_any().await?;
-        for generation in generations.range(watermark..).rev() {
-            if let Some(present) = self.open(*generation).await? {
-                return Ok(present);
+        let mut generations = self.rings.list_any().await?;
+        loop {
+            for generation in generations.range(watermark..).rev() {
+                if let Some(present) = self.open(*generation).await? {
+                    return Ok(present);
+                }
             }
+            // A run elsewhere may have destroyed what was listed, and made the next, while this looked.
+            let listed_again = self.rings.list_any().await?;
+            if listed_again.last() <= generations.last() {
+                break;
+            }
+            generations = listed_again;
         }
         let found = match (generations.first(), generations.last()) {
             (Some(first), Some(last)) => format!("found generations {first} to {last}"),

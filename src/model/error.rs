@@ -115,6 +115,8 @@ problems! {
         "The address is reserved by the design, and nothing stands behind it in this version.";
     Unavailable = "unavailable", Unavailable, 503, "A part that is needed does not answer",
         "Try again after Retry-After. Nothing that was acknowledged is lost.";
+    Elsewhere = "elsewhere", Unavailable, 503, "Another server holds it, and cannot be asked",
+        "What is still being received, or waits for the object store, lies in one server's spool. The detail names that server: it is being restarted, or is not reached at its replica.url. Try again after Retry-After; nothing is lost.";
     SpoolFull = "spool-full", Busy, 507, "There is no room to receive",
         "The spool or its disk is full. Nothing that was acknowledged is lost: make room in spool_dir, or raise spool.bytes_max or spool.count_max.";
 }

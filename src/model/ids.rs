@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -37,6 +38,35 @@ impl FromStr for Slug {
 }
 
 impl fmt::Display for Slug {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A server's name among those that share a catalog, the same after each of its restarts: 1 to 64 letters, digits, `.`, `_`
+/// and `-`, as host names have them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReplicaName(Arc<str>);
+
+impl ReplicaName {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ReplicaName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ReplicaName, String> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        if !(1..=64).contains(&text.len()) || !text.bytes().all(allowed) {
+            return Err("a replica's name is 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-'".into());
+        }
+        Ok(ReplicaName(text.into()))
+    }
+}
+
+impl fmt::Display for ReplicaName {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str(&self.0)
     }

@@ -19,7 +19,7 @@ pub use class::Class;
 pub use clock::Clock;
 pub use epoch::{Day, Epoch, Tag, TimePath, TreeId};
 pub use error::{Error, Kind, Problem, Result};
-pub use ids::{ObjectId, RecordingId, Slug, SubjectId, TenantNumber, TokenId};
+pub use ids::{ObjectId, RecordingId, ReplicaName, Slug, SubjectId, TenantNumber, TokenId};
 pub use jiff::Timestamp;
 pub use principal::{Principal, Scope, Scopes};
 pub use recording::{Completeness, State};

@@ -24,10 +24,13 @@ use crate::catalog::{CatalogError, Recording, RingMark, SharedCatalog};
 use crate::keyring::Keyring;
 use crate::media::wav::{self, SizePatches};
 use crate::model::range::ByteRange;
-use crate::model::{Class, Clock, Error, Problem, RecordingId, Result, TenantNumber, TimePath, Timestamp};
+use crate::model::{
+    Class, Clock, Error, Problem, RecordingId, ReplicaName, Result, State, TenantNumber, TimePath, Timestamp,
+};
 use crate::reading::arriving::Arriving;
 use crate::reading::live::{Live, Reach};
 use crate::reading::{Opened, ReadError, Reader, WINDOW_LEN, life};
+use crate::timing::Timing;
 
 /// Windows that are fetched before they are asked for.
 const READ_AHEAD: usize = 1;
@@ -38,11 +41,15 @@ pub struct PlaybackStats {
     pub served_bytes: AtomicU64,
     pub sessions: AtomicU64,
     pub integrity_events: AtomicU64,
+    /// From a request's head to the first bytes of an answer that has some.
+    pub first_byte: Timing,
 }
 
 /// The verb.
 #[derive(Clone)]
 pub struct Playback {
+    /// This server: what others hold in their spools is not to be read here.
+    pub replica: ReplicaName,
     pub catalog: SharedCatalog,
     pub reader: Reader,
     pub clock: Arc<dyn Clock>,
@@ -111,6 +118,13 @@ impl Playback {
             return Err(Error::new(problem, format!("{}; its state is '{state}'", problem.title())));
         }
         Ok(Located { recording, mark })
+    }
+
+    /// The other replica in whose spool a located recording lies.
+    pub fn held_elsewhere<'a>(&self, located: &'a Located) -> Option<&'a ReplicaName> {
+        let recording = &located.recording;
+        let is_spooled = matches!(recording.state, State::Receiving | State::Spooled);
+        recording.holder.as_ref().filter(|holder| is_spooled && **holder != self.replica)
     }
 
     /// Opens a located recording through the wrap of `class`; one that is arriving only where there is something to play.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{ReadError, Reader};
 use crate::catalog::{Recording, RingMark, Tenant, WrapRow};
 use crate::crypto::keys::DataKey;
-use crate::model::{CallData, Class, Problem, State, Timestamp};
+use crate::model::{CallData, Class, Problem, ReplicaName, State, Timestamp};
 
 /// From the second of `expires_at` on, or once a run has announced the key's destruction.
 pub fn has_ended(wrap: &WrapRow, mark: &RingMark, now: Timestamp) -> bool {
@@ -45,6 +45,9 @@ pub struct RecordingView {
     pub hold: Option<()>,
     pub call: Option<CallData>,
     pub audio_url: String,
+    /// The server whose spool it lies in, while it is not in the object store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replica: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -118,6 +121,9 @@ impl Reader {
             hold: None,
             call: with_duration(call, duration_ms),
             audio_url: format!("/v1/recordings/{}/audio", recording.id),
+            replica: (recording.holder.as_ref())
+                .filter(|_| matches!(state, State::Receiving | State::Spooled))
+                .map(ReplicaName::to_string),
         })
     }
 

@@ -2,7 +2,7 @@
 //!
 //! frame ──► memory of the log ──(every 100 ms)──► file ──(every `spool.sync_every`, or when somebody asks)──► disk
 //!
-//! One thread writes and syncs; whoever appends only copies. Logs are rotated at `LOG_LEN_MAX`; one whose frames are all
+//! One thread writes and another syncs; whoever appends only copies. Logs are rotated at `LOG_LEN_MAX`; one whose frames are all
 //! released is removed.
 //!
 //! # Promise
@@ -14,6 +14,7 @@
 
 mod files;
 mod keeper;
+mod syncer;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
@@ -57,7 +58,7 @@ pub struct Log(Arc<Running>);
 struct Running {
     shared: Arc<Shared>,
     is_kept: AtomicBool,
-    keeper: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// Where a frame stands: a position in all logs, one after the other.
@@ -108,6 +109,8 @@ struct State {
     dirty_since: Option<Instant>,
     trouble: Option<Trouble>,
     is_stopping: bool,
+    /// Nothing is written any more.
+    is_written_out: bool,
 }
 
 struct LogFile {
@@ -127,6 +130,8 @@ struct LogFile {
     next_sequence: u64,
     /// The last one takes frames; the others are read only.
     takes_frames: bool,
+    /// A sync failed: nothing in here is called durable from then on.
+    has_failed: bool,
     last_append: Instant,
 }
 
@@ -183,7 +188,7 @@ impl Log {
             work: Condvar::new(),
             reached: watch::Sender::new(Reached::default()),
         };
-        let running = Running { shared: Arc::new(shared), is_kept: AtomicBool::new(false), keeper: Mutex::default() };
+        let running = Running { shared: Arc::new(shared), is_kept: AtomicBool::new(false), threads: Mutex::default() };
         Ok(Log(Arc::new(running)))
     }
 
@@ -322,15 +327,17 @@ impl Log {
         Ok(frames)
     }
 
-    /// Starts the thread with the first that needs it.
+    /// Starts the threads with the first that needs them.
     fn keep(&self) {
         if self.0.is_kept.swap(true, Relaxed) {
             return;
         }
-        let shared = self.0.shared.clone();
-        let thread = std::thread::Builder::new().name("spool-log".into()).spawn(move || keeper::keep(&shared));
-        let thread = thread.expect("the system gives one more thread");
-        *self.0.keeper.lock().expect("no holder of the keeper's lock panics") = Some(thread);
+        for (name, keep) in [("spool-log", keeper::keep as fn(&Shared)), ("spool-sync", syncer::keep)] {
+            let shared = self.0.shared.clone();
+            let thread = std::thread::Builder::new().name(name.into()).spawn(move || keep(&shared));
+            let thread = thread.expect("the system gives two more threads");
+            self.0.threads.lock().expect(UNPOISONED).push(thread);
+        }
     }
 }
 
@@ -338,16 +345,17 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.shared.lock().is_stopping = true;
         self.shared.work.notify_all();
-        let keeper = self.keeper.lock().expect("no holder of the keeper's lock panics").take();
-        if keeper.is_some_and(|keeper| keeper.join().is_err()) {
-            tracing::error!("the spool's log had ended in a panic");
+        for thread in self.threads.lock().expect(UNPOISONED).drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("the spool's log had ended in a panic");
+            }
         }
     }
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no holder of the log's lock panics")
+        self.state.lock().expect(UNPOISONED)
     }
 }
 
@@ -436,6 +444,8 @@ impl From<Trouble> for SpoolError {
         }
     }
 }
+
+const UNPOISONED: &str = "no holder of the log's locks panics";
 
 #[cfg(test)]
 mod tests;

@@ -143,6 +143,11 @@ impl Spool {
         self.room.limits
     }
 
+    /// Bytes that it may still take: what its limit and its disk leave.
+    pub fn free(&self) -> Result<u64, SpoolError> {
+        self.room.free()
+    }
+
     /// Whether one more recording of so many bytes fits besides what is promised to others: asked before work is begun.
     pub fn has_room(&self, len: u64) -> Result<(), SpoolError> {
         self.room.has_recording()?;

@@ -51,6 +51,13 @@ impl Room {
         self.recordings.load(Relaxed)
     }
 
+    /// What still fits besides what is there and promised. Asks the disk.
+    pub fn free(&self) -> Result<u64, SpoolError> {
+        let held = self.used().saturating_add(self.promised.load(Relaxed));
+        let disk = self.disk_free()?.saturating_sub(self.limits.disk_free_min);
+        Ok(self.limits.bytes_max.saturating_sub(held).min(disk))
+    }
+
     /// Whether `more` bytes fit besides what is there and promised. Asks the disk.
     pub fn has(&self, more: u64) -> Result<(), SpoolError> {
         self.has_besides(more, self.promised.load(Relaxed))
@@ -75,12 +82,16 @@ impl Room {
     }
 
     fn has_besides(&self, more: u64, promised: u64) -> Result<(), SpoolError> {
-        let disk = rustix::fs::statvfs(&self.dir).map_err(|error| SpoolError::Disk(error.into()))?;
-        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        let free = self.disk_free()?;
         let wanted = more.saturating_add(promised);
         let fits = self.used().saturating_add(wanted) <= self.limits.bytes_max
             && free.checked_sub(self.limits.disk_free_min).is_some_and(|room| room >= wanted);
         if fits { Ok(()) } else { Err(SpoolError::Full) }
+    }
+
+    fn disk_free(&self) -> Result<u64, SpoolError> {
+        let disk = rustix::fs::statvfs(&self.dir).map_err(|error| SpoolError::Disk(error.into()))?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
     pub fn has_recording(&self) -> Result<(), SpoolError> {

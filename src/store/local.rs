@@ -14,13 +14,15 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use bytes::{Bytes, BytesMut};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
 
 use tokio::sync::Semaphore;
 
-use super::{Result, Store, StoreError, UPLOADS_MAX};
+use super::{Result, Store, StoreError, not_done};
+use crate::bucket::S3Settings;
 use crate::disk::{Disk, Mark};
 
-pub fn open(dir: &FilePath) -> Result<Store> {
+pub fn open(dir: &FilePath, s3: &S3Settings) -> Result<Store> {
     let unusable = |error: &dyn std::fmt::Display| {
         StoreError::Misconfigured(format!("the object store's directory {} cannot be used: {error}", dir.display()))
     };
@@ -33,8 +35,36 @@ pub fn open(dir: &FilePath) -> Result<Store> {
         prefix: Path::default(),
         description: format!("file://{}", root.display()),
         root: Some(Arc::new(Root { dir: root, opened: disk.mark(), disk, durable_folders: Mutex::default() })),
-        uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
+        bucket: None,
+        s3: s3.clone(),
+        uploads: Arc::new(Semaphore::new(s3.uploads_max)),
+        stats: Arc::default(),
     })
+}
+
+// Limit: memory of a copy onto another file system, whatever the object's length.
+const COPY_LEN: usize = 4 << 20;
+
+/// An object from a spool on another file system.
+pub async fn copy(objects: &dyn ObjectStore, location: &Path, file: File, sealed_len: u64) -> Result<()> {
+    let file = Arc::new(file);
+    let mut upload = objects.put_multipart(location).await.map_err(not_done)?;
+    let copied = async {
+        for start in (0..sealed_len).step_by(COPY_LEN) {
+            let (file, len) = (file.clone(), COPY_LEN.min((sealed_len - start) as usize));
+            let read = tokio::task::spawn_blocking(move || read_exact(&file, start, len));
+            let piece = read.await.unwrap_or_else(|panic| Err(StoreError::Unavailable(panic.into())))?;
+            upload.put_part(piece.into()).await.map_err(not_done)?;
+        }
+        upload.complete().await.map_err(not_done)
+    };
+    let copied = copied.await;
+    if copied.is_err()
+        && let Err(error) = upload.abort().await
+    {
+        tracing::warn!(%error, "the beginning of an object could not be removed");
+    }
+    copied.map(|_| ())
 }
 
 /// The directory.
@@ -56,6 +86,11 @@ enum Linked {
 }
 
 impl Root {
+    /// Whether the directory is there: a disk that was taken away looks like a store without objects.
+    pub fn probe(&self) -> Result<()> {
+        std::fs::metadata(&self.dir).map(|_| ()).map_err(|error| StoreError::Unavailable(error.into()))
+    }
+
     pub fn file(&self, location: &Path) -> LazyFile {
         LazyFile::new(self.dir.join(location.as_ref()))
     }

@@ -1,90 +1,157 @@
 //! Objects in S3-compatible storage.
+//!
+//! # Promise
+//! An upload of any length takes the memory of one part. One that fails, or whose future is dropped, is aborted; what a
+//! crash leaves is swept a day later ([`super::Store::sweep_uploads`]).
+//! # Retries
+//! A name is written with one content only, so a second delivery of a request changes nothing. Where a store answers that
+//! second one with "taken" or "no such upload", what lies there is compared with the file.
 
 use std::fs::File;
-use std::io::Read;
-use std::sync::Arc;
-use std::time::Duration;
+use std::io::{Read, Seek, SeekFrom};
 
 use bytes::{Bytes, BytesMut};
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::path::Path;
-use object_store::{ClientConfigKey, MultipartUpload, ObjectStore, ObjectStoreExt, RetryConfig};
+use object_store::{MultipartUpload, ObjectStoreExt};
 
-use tokio::sync::Semaphore;
+use super::{Result, StoreError};
+use crate::bucket::{Bucket, BucketError, Fault, S3Settings};
 
-use super::{Result, Store, StoreError, UPLOADS_MAX, not_done};
-
-/// Up to here an object is one request; a three-minute call in G.711 is 1.4 MB.
-const PUT_LEN_MAX: u64 = 16 << 20;
-/// Above it, parts of this length, one after the other: this is all the memory that an upload of any size takes. S3 allows
-/// 10,000 parts, so an object can be 160 GB.
-const PART_LEN: usize = 16 << 20;
-
-/// An upload that the store does not take is acknowledged from the spool: nobody waits long for that.
-const CONNECT_TIMEOUT: &str = "5s";
-const REQUEST_TIMEOUT: &str = "30s";
-const RETRIES_MAX: usize = 3;
-const RETRY_TIMEOUT: Duration = Duration::from_secs(5);
-
-pub fn open(place: &str) -> Result<Store> {
-    let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
-    if bucket.is_empty() {
-        return Err(StoreError::Misconfigured("store is s3://<bucket>/<prefix>: the bucket is missing".into()));
-    }
-    let builder = AmazonS3Builder::from_env()
-        .with_bucket_name(bucket)
-        // One by one: replacing the client's options would drop those that came from the environment.
-        .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::ConnectTimeout), CONNECT_TIMEOUT)
-        .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), REQUEST_TIMEOUT)
-        .with_retry(RetryConfig { max_retries: RETRIES_MAX, retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() });
-    let objects = builder.build().map_err(|error| {
-        StoreError::Misconfigured(format!("the S3 store {bucket} cannot be used, check the AWS_* variables: {error}"))
-    })?;
-    let prefix = Path::parse(prefix).map_err(|error| StoreError::Misconfigured(error.to_string()))?;
-    Ok(Store {
-        objects: Arc::new(objects),
-        prefix,
-        root: None,
-        description: format!("s3://{place}"),
-        uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
-    })
+/// One object on its way to a bucket.
+pub struct Sending<'a> {
+    pub bucket: &'a Bucket,
+    pub settings: &'a S3Settings,
+    pub location: &'a Path,
+    pub sealed_len: u64,
 }
 
-pub async fn upload(objects: &dyn ObjectStore, location: &Path, mut file: File, sealed_len: u64) -> Result<()> {
-    if sealed_len <= PUT_LEN_MAX {
-        let bytes = read_part(&mut file, sealed_len as usize).await?;
-        return objects.put(location, bytes.into()).await.map(|_| ()).map_err(not_done);
-    }
-    let mut upload = objects.put_multipart(location).await.map_err(not_done)?;
-    match upload_parts(&mut *upload, file, sealed_len).await {
-        Ok(()) => Ok(()),
-        Err(error) => {
-            // An upload that is neither completed nor aborted stays in the bucket, unseen and paid for.
-            if let Err(abort_error) = upload.abort().await {
-                tracing::warn!(error = %abort_error, "a multipart upload could not be aborted");
+impl Sending<'_> {
+    pub async fn run(&self, mut file: File) -> Result<()> {
+        let sent = match self.sealed_len <= self.settings.multipart_above {
+            true => self.put(&mut file).await,
+            false => self.put_in_parts(&mut file).await,
+        };
+        match sent {
+            Err(Failure::Bucket(error)) if matches!(error.fault, Fault::Exists | Fault::NoObject) => {
+                if self.is_there(&mut file).await? { Ok(()) } else { Err(failed(error)) }
             }
-            Err(error)
+            sent => sent.map_err(Failure::into_store_error),
+        }
+    }
+
+    async fn put(&self, file: &mut File) -> std::result::Result<(), Failure> {
+        let bytes = read_part(file, self.sealed_len as usize).await?;
+        let put = self.bucket.objects().put(self.location, bytes.into()).await;
+        put.map(|_| ()).map_err(|error| self.failed("put", &error))
+    }
+
+    async fn put_in_parts(&self, file: &mut File) -> std::result::Result<(), Failure> {
+        let upload = self.bucket.objects().put_multipart(self.location).await;
+        let mut upload = Begun(Some(upload.map_err(|error| self.failed("put", &error))?), self.bucket.describe());
+        let sent = self.send_parts(upload.get(), file).await;
+        match sent {
+            Ok(()) => upload.0 = None,
+            Err(_) => upload.abort().await,
+        }
+        sent
+    }
+
+    async fn send_parts(&self, upload: &mut dyn MultipartUpload, file: &mut File) -> std::result::Result<(), Failure> {
+        let mut left = self.sealed_len;
+        while left > 0 {
+            let part_len = left.min(self.settings.part_len);
+            let part = read_part(file, part_len as usize).await?;
+            upload.put_part(part.into()).await.map_err(|error| self.failed("put", &error))?;
+            left -= part_len;
+        }
+        upload.complete().await.map(|_| ()).map_err(|error| self.failed("put", &error))
+    }
+
+    /// Whether the bucket holds exactly the file's bytes under the name.
+    async fn is_there(&self, file: &mut File) -> Result<bool> {
+        let objects = self.bucket.objects();
+        let unread = |error: &object_store::Error| failed(self.bucket.error("get", error));
+        match objects.head(self.location).await {
+            Ok(meta) if meta.size == self.sealed_len => {}
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => return Ok(false),
+            Err(error) => return Err(unread(&error)),
+        }
+        file.seek(SeekFrom::Start(0)).map_err(|error| StoreError::Unavailable(error.into()))?;
+        let mut at = 0;
+        while at < self.sealed_len {
+            let end = self.sealed_len.min(at + self.settings.part_len);
+            let theirs = objects.get_range(self.location, at..end).await.map_err(|error| unread(&error))?;
+            let ours = read_part(file, (end - at) as usize).await.map_err(Failure::into_store_error)?;
+            if ours != theirs {
+                return Ok(false);
+            }
+            at = end;
+        }
+        Ok(true)
+    }
+
+    fn failed(&self, verb: &'static str, error: &object_store::Error) -> Failure {
+        Failure::Bucket(self.bucket.error(verb, error))
+    }
+}
+
+enum Failure {
+    Bucket(BucketError),
+    File(std::io::Error),
+}
+
+impl Failure {
+    fn into_store_error(self) -> StoreError {
+        match self {
+            Failure::Bucket(error) => failed(error),
+            Failure::File(error) => StoreError::Unavailable(error.into()),
         }
     }
 }
 
-async fn upload_parts(upload: &mut dyn MultipartUpload, mut file: File, sealed_len: u64) -> Result<()> {
-    let mut left = sealed_len;
-    while left > 0 {
-        let part_len = left.min(PART_LEN as u64);
-        let part = read_part(&mut file, part_len as usize).await?;
-        upload.put_part(part.into()).await.map_err(not_done)?;
-        left -= part_len;
+/// A multipart upload that was begun. One that is neither completed nor aborted stays in the bucket, unseen and paid for.
+struct Begun<'a>(Option<Box<dyn MultipartUpload>>, &'a str);
+
+impl Begun<'_> {
+    fn get(&mut self) -> &mut dyn MultipartUpload {
+        &mut **self.0.as_mut().expect("it is taken by its end only")
     }
-    upload.complete().await.map(|_| ()).map_err(not_done)
+
+    async fn abort(&mut self) {
+        if let Some(upload) = self.0.take() {
+            abort(upload, self.1.to_owned()).await;
+        }
+    }
 }
 
-async fn read_part(file: &mut File, len: usize) -> Result<Bytes> {
-    let mut file = file.try_clone().map_err(|error| StoreError::Unavailable(error.into()))?;
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        if let (Some(upload), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(abort(upload, self.1.to_owned()));
+        }
+    }
+}
+
+async fn abort(mut upload: Box<dyn MultipartUpload>, place: String) {
+    if upload.abort().await.is_err() {
+        tracing::warn!(place, "a multipart upload could not be aborted; a later expire run sweeps it");
+    }
+}
+
+/// What a verb of the store makes of a bucket's error.
+pub fn failed(error: BucketError) -> StoreError {
+    match error.fault {
+        Fault::NoObject => StoreError::Missing,
+        _ => StoreError::Unavailable(error.into()),
+    }
+}
+
+async fn read_part(file: &mut File, len: usize) -> std::result::Result<Bytes, Failure> {
+    let mut file = file.try_clone().map_err(Failure::File)?;
     let read = tokio::task::spawn_blocking(move || {
         let mut bytes = BytesMut::zeroed(len);
         file.read_exact(&mut bytes).map(|()| bytes.freeze())
     });
     let read = read.await.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
-    read.map_err(|error| StoreError::Unavailable(error.into()))
+    read.map_err(Failure::File)
 }

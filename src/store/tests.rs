@@ -6,7 +6,8 @@ use super::*;
 
 fn store() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().expect("a directory");
-    let store = Store::open(&format!("file://{}", dir.path().join("objects").display())).expect("a directory");
+    let store = Store::open(&format!("file://{}", dir.path().join("objects").display()), &S3Settings::default())
+        .expect("a directory");
     (dir, store)
 }
 
@@ -68,7 +69,7 @@ async fn deleting_what_is_not_there_counts_as_deleted() {
 #[test]
 fn a_store_that_is_neither_a_directory_nor_a_bucket_is_refused_with_advice() {
     for url in ["http://x", "objects", "s3://", "gs://bucket"] {
-        let error = Store::open(url).err().expect("it is refused").to_string();
+        let error = Store::open(url, &S3Settings::default()).err().expect("it is refused").to_string();
         assert!(error.contains("file://") || error.contains("s3://"), "{error}");
     }
 }

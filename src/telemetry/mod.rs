@@ -7,16 +7,49 @@
 #[cfg(debug_assertions)]
 pub mod journal;
 
+use std::env::VarError;
 use std::io::IsTerminal;
 
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
-/// Text for a person at a terminal, JSON lines otherwise; `CALLVAULT_LOG` sets the level (`info`, `debug`, ...) where the
-/// default is not right.
-pub fn init(default_level: &str) {
-    let filter = EnvFilter::try_from_env("CALLVAULT_LOG").unwrap_or_else(|_| EnvFilter::new(default_level));
+/// `info`, `debug`, ..., or what tracing-subscriber calls directives.
+const LEVEL: &str = "CALLVAULT_LOG";
+/// `text` or `json`.
+const FORMAT: &str = "CALLVAULT_LOG_FORMAT";
+
+/// Begins to log, at `CALLVAULT_LOG` and in `CALLVAULT_LOG_FORMAT`; where that is not set, as text for a person at a terminal
+/// and as JSON lines otherwise. What is set and means nothing is refused, and the message says what it may be.
+pub fn init(default_level: &str) -> Result<(), String> {
+    let filter = match variable(LEVEL)? {
+        None => EnvFilter::new(default_level),
+        // A word that is no level would be taken for the name of a module, and nothing would be logged.
+        Some(level) if level.contains('=') || level.parse::<LevelFilter>().is_ok() => {
+            EnvFilter::try_new(level).map_err(|error| format!("{LEVEL}: {error}"))?
+        }
+        Some(_) => return Err(format!("{LEVEL} is a level: error, warn, info, debug, trace or off")),
+    };
+    let is_json = match variable(FORMAT)?.as_deref() {
+        None => !std::io::stderr().is_terminal(),
+        Some("json") => true,
+        Some("text") => false,
+        Some(_) => return Err(format!("{FORMAT} is 'text' or 'json'")),
+    };
     let filter = filter.add_directive("h2=off".parse().expect("a directive"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // A second call (tests in one process) keeps the first.
-    let _ = if std::io::stderr().is_terminal() { builder.compact().try_init() } else { builder.json().try_init() };
+    let _ = match is_json {
+        true => builder.json().flatten_event(true).try_init(),
+        false => builder.with_ansi(std::io::stderr().is_terminal()).compact().try_init(),
+    };
+    Ok(())
+}
+
+fn variable(name: &str) -> Result<Option<String>, String> {
+    match std::env::var(name) {
+        Ok(value) if value.is_empty() => Ok(None),
+        Ok(value) => Ok(Some(value)),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(format!("{name} is not text")),
+    }
 }

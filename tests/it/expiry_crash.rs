@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use callvault::catalog::{Ending, Recording};
+use callvault::config::KeyPlace;
 use callvault::expire::{Expire, ExpireError, NamedClock};
 use callvault::keyring::{FileKeyStore, KeyStore, KeyStoreError, Keyring, Mirrors};
 use callvault::model::{CallData, Class, State, Timestamp};
@@ -17,7 +18,7 @@ use callvault::reading::ReadError;
 use jiff::SignedDuration;
 use zeroize::Zeroizing;
 
-use crate::support::held::{Call, HeldVault, now};
+use crate::support::held::{Call, HeldVault, dir_of, now};
 use crate::support::slow::Dice;
 use crate::support::{DISK_CALLS, Vault, killed_at, noise};
 
@@ -156,7 +157,7 @@ async fn check(vault: &Vault, at: Timestamp, rows: &[Recording]) -> HeldVault {
         let counted: BTreeMap<_, _> = classes.iter().map(|class| (class["class"].as_str(), &class["keys"])).collect();
         keys += counted.get(&Some("customer")).and_then(|count| count.as_u64()).unwrap_or(0);
     }
-    let erased = held.app.catalog.in_state(State::Erased, None, 10).await.expect("it answers").len() as u64;
+    let erased = held.app.catalog.in_state(State::Erased, None, None, 10).await.expect("it answers").len() as u64;
     assert_eq!((recordings, keys), (due + erased, due + erased), "each key is counted once");
     held
 }
@@ -190,11 +191,11 @@ fn hours_after(start: Timestamp, hours: i64) -> Timestamp {
 fn faulty(vault: &Vault, held: &HeldVault, calls: usize) -> Expire {
     let config = vault.config();
     let left = Arc::new(AtomicUsize::new(calls));
-    let stores = |dirs: &[std::path::PathBuf]| {
-        let faulty = |dir: &std::path::PathBuf| {
-            Arc::new(Faulty { inner: FileKeyStore::open(dir), left: left.clone() }) as Arc<dyn KeyStore>
+    let stores = |places: &[KeyPlace]| {
+        let faulty = |place: &KeyPlace| {
+            Arc::new(Faulty { inner: FileKeyStore::open(dir_of(place)), left: left.clone() }) as Arc<dyn KeyStore>
         };
-        dirs.iter().map(faulty).collect::<Vec<_>>()
+        places.iter().map(faulty).collect::<Vec<_>>()
     };
     let (rings, generations) =
         (Mirrors::rings(stores(&config.key_store)), Mirrors::generations(stores(&config.generation_store)));

@@ -10,15 +10,15 @@ use crate::support::wire::{Answer, Ask};
 
 /// How a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Dialect {
+pub enum Dialect {
     Tus,
     Ietf,
 }
 
 impl Dialect {
-    const BOTH: [Dialect; 2] = [Dialect::Tus, Dialect::Ietf];
+    pub const BOTH: [Dialect; 2] = [Dialect::Tus, Dialect::Ietf];
 
-    fn ask(self, server: &Server, method: &str, target: &str) -> Ask {
+    pub fn ask(self, server: &Server, method: &str, target: &str) -> Ask {
         let ask = server.ask(method, target);
         match self {
             Dialect::Tus => ask.header("Tus-Resumable", "1.0.0"),
@@ -38,12 +38,12 @@ impl Dialect {
     }
 
     /// The address of a new upload.
-    fn begin(self, server: &Server, name: &str, len: Option<usize>) -> String {
+    pub fn begin(self, server: &Server, name: &str, len: Option<usize>) -> String {
         location(&self.create(server, name, len).send())
     }
 
     /// `bytes[range]` as a piece; it completes the upload where it reaches the end.
-    fn piece(self, server: &Server, at: &str, bytes: &[u8], range: std::ops::Range<usize>) -> Ask {
+    pub fn piece(self, server: &Server, at: &str, bytes: &[u8], range: std::ops::Range<usize>) -> Ask {
         let ask = self.ask(server, "PATCH", at).header("Upload-Offset", &range.start.to_string());
         let is_last = range.end == bytes.len();
         let ask = match self {
@@ -65,19 +65,19 @@ impl Dialect {
     }
 
     /// Sends a piece, which must be taken whole.
-    fn append(self, server: &Server, at: &str, bytes: &[u8], range: std::ops::Range<usize>) -> Answer {
+    pub fn append(self, server: &Server, at: &str, bytes: &[u8], range: std::ops::Range<usize>) -> Answer {
         let answer = self.piece(server, at, bytes, range.clone()).send();
         assert_eq!(answer.status, self.taken(range.end == bytes.len()), "{self:?}: {answer}");
         assert_eq!(offset(&answer), range.end, "{self:?}: {answer}");
         answer
     }
 
-    fn head(self, server: &Server, at: &str) -> Answer {
+    pub fn head(self, server: &Server, at: &str) -> Answer {
         self.ask(server, "HEAD", at).send()
     }
 
     /// The offset that the server tells.
-    fn offset(self, server: &Server, at: &str) -> usize {
+    pub fn offset(self, server: &Server, at: &str) -> usize {
         let answer = self.head(server, at);
         assert_eq!(answer.status, if self == Dialect::Tus { 200 } else { 204 }, "{self:?}: {answer}");
         assert_eq!(answer.header("cache-control"), "no-store", "{self:?}: {answer}");
@@ -98,7 +98,7 @@ fn offset(answer: &Answer) -> usize {
 }
 
 /// The upload's id, which is the recording's.
-fn id(at: &str) -> &str {
+pub fn id(at: &str) -> &str {
     at.strip_prefix("/v1/uploads/").expect("an upload's address")
 }
 

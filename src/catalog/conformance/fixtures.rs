@@ -14,7 +14,8 @@ use crate::crypto::token::TokenHash;
 use crate::model::epoch::{Tag, TreeId};
 use crate::model::ids::CallId;
 use crate::model::{
-    Class, Completeness, Epoch, ObjectId, RecordingId, Scope, State, TenantNumber, Term, TimePath, Timestamp, TokenId,
+    Class, Completeness, Epoch, ObjectId, RecordingId, ReplicaName, Scope, State, TenantNumber, Term, TimePath,
+    Timestamp, TokenId,
 };
 
 static COUNTED: AtomicU64 = AtomicU64::new(1);
@@ -65,7 +66,12 @@ pub fn recording(tenant: TenantNumber, received_at: Timestamp) -> NewRecording {
         wraps: vec![wrap(Class::Customer, ends_at)],
         call: None,
         resume: None,
+        holder: replica("vault-0"),
     }
+}
+
+pub fn replica(name: &str) -> ReplicaName {
+    name.parse().expect("a replica's name")
 }
 
 pub fn finished(new: &NewRecording, state: State, completeness: Completeness) -> Finished {
@@ -80,6 +86,7 @@ pub fn finished(new: &NewRecording, state: State, completeness: Completeness) ->
         label: None,
         wraps: new.wraps.iter().map(|wrap| (wrap.class, [0x5A; 72])).collect(),
         changed_at: new.received_at + SignedDuration::from_secs(60),
+        holder: new.holder.clone(),
     }
 }
 

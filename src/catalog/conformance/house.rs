@@ -1,4 +1,4 @@
-//! The sweep, the replicas and the counts.
+//! The sweep and the counts.
 
 use super::Backend;
 use super::fixtures::*;
@@ -19,27 +19,6 @@ pub async fn swept_objects_are_forgotten(backend: &impl Backend) {
     let rest = sorted([all[1].object, all[2].object, all[4].object]);
     assert_eq!(to_sweep(&backend.open()).await, rest);
     catalog.swept(&[]).await.expect("nothing is nothing");
-}
-
-pub async fn replicas_stand_on_the_list_while_they_live(backend: &impl Backend) {
-    let catalog = backend.open();
-    let first = catalog.enter_replica("vault-0").await.expect("nobody has the name");
-    let second = catalog.enter_replica("vault-1").await.expect("nobody has the name");
-    catalog.set_replica_generation("vault-0", 4).await.expect("it answers");
-
-    let listed = |replicas: Vec<crate::catalog::Replica>| {
-        replicas.into_iter().map(|replica| (replica.id, replica.generation)).collect::<Vec<_>>()
-    };
-    let both = listed(backend.open().replicas().await.expect("it answers"));
-    assert_eq!(both, [("vault-0".to_owned(), 4), ("vault-1".to_owned(), 0)]);
-    assert_refused!(catalog.enter_replica("vault-1").await, WrongState);
-
-    drop(first);
-
-    assert_eq!(listed(catalog.replicas().await.expect("it answers")), [("vault-1".to_owned(), 0)]);
-    drop(second);
-    assert!(catalog.replicas().await.expect("it answers").is_empty());
-    drop(catalog.enter_replica("vault-1").await.expect("the name is free again"));
 }
 
 pub async fn counts_follow_every_change(backend: &impl Backend) {

@@ -157,7 +157,7 @@ pub async fn states_are_walked_ascending_by_id(backend: &impl Backend) {
 
     let mut seen = Vec::new();
     loop {
-        let page = catalog.in_state(State::Receiving, seen.last().copied(), 2).await.expect("it answers");
+        let page = catalog.in_state(State::Receiving, None, seen.last().copied(), 2).await.expect("it answers");
         if page.is_empty() {
             break;
         }
@@ -165,5 +165,5 @@ pub async fn states_are_walked_ascending_by_id(backend: &impl Backend) {
     }
 
     assert_eq!(seen, sorted(all.iter().map(|new| new.id)));
-    assert_eq!(catalog.in_state(State::Stored, None, 9).await.expect("it answers").len(), 1);
+    assert_eq!(catalog.in_state(State::Stored, None, None, 9).await.expect("it answers").len(), 1);
 }

@@ -89,7 +89,7 @@ pub async fn of_many_that_begin_under_one_name_one_wins(backend: &impl Backend) 
 
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
     assert_eq!(results.iter().filter(|result| is_name_taken(result)).count(), TASKS - 1);
-    let receiving = catalog.in_state(State::Receiving, None, 1_000).await.expect("it answers");
+    let receiving = catalog.in_state(State::Receiving, None, None, 1_000).await.expect("it answers");
     assert_eq!(receiving.len(), 1);
 }
 
@@ -109,7 +109,7 @@ pub async fn many_that_begin_and_finish_at_once_are_all_there(backend: &impl Bac
     .await;
 
     assert!(results.iter().all(Result::is_ok));
-    let spooled = backend.open().in_state(State::Spooled, None, 1_000).await.expect("it answers");
+    let spooled = backend.open().in_state(State::Spooled, None, None, 1_000).await.expect("it answers");
     assert_eq!(sorted(spooled.iter().map(|r| r.id)), sorted(all.iter().map(|new| new.id)));
     assert!(spooled.iter().all(|r| r.wraps[0].sealed == Some([0x5A; 72])));
 }

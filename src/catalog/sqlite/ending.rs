@@ -53,7 +53,7 @@ fn forget(db: &Connection, before: &Recording, ending: Ending, at: Timestamp) ->
     execute(
         db,
         "UPDATE recording SET state = ?2, gone = 1, changed_at = ?3, name_token = NULL,
-             a_token = NULL, b_token = NULL, call_token = NULL, label = NULL
+             a_token = NULL, b_token = NULL, call_token = NULL, label = NULL, holder = NULL
          WHERE id = ?1",
         params![before.id.as_bytes(), state as u8, millis(at)],
     )?;

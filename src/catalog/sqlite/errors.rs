@@ -16,6 +16,7 @@ pub(super) fn not_done(error: Error) -> CatalogError {
         Reaction::TryLater => CatalogError::Unavailable(Box::new(error)),
         Reaction::Repair => CatalogError::Damaged(error.to_string()),
     }
+    .counted()
 }
 
 /// As [`not_done`], for the many verbs of a group that share one failed commit.
@@ -25,6 +26,7 @@ pub(super) fn not_committed(error: &Arc<Error>) -> CatalogError {
         Reaction::TryLater => CatalogError::Unavailable(Box::new(Arc::clone(error))),
         Reaction::Repair => CatalogError::Damaged(error.to_string()),
     }
+    .counted()
 }
 
 /// A unique index that is not the primary key refused the row.

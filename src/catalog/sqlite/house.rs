@@ -1,10 +1,10 @@
-//! The sweep's queue, the replicas, and the counts.
+//! The sweep's queue, and the counts.
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
 use super::errors::not_done;
-use super::rows::{all, execute, first, int, not_stored_by_us, take, take_optional};
-use crate::catalog::{Counts, NEXT_SPOOLED, Replica, Result};
+use super::rows::{all, execute, first, not_stored_by_us, take, take_optional};
+use crate::catalog::{Counts, NEXT_SPOOLED, Result};
 use crate::model::{ObjectId, State, Timestamp};
 
 /// Queued before: changes nothing.
@@ -22,27 +22,6 @@ pub(super) fn swept(db: &Connection, objects: &[ObjectId]) -> Result<()> {
     for object in objects {
         delete.execute([object.0]).map_err(not_done)?;
     }
-    Ok(())
-}
-
-pub(super) fn set_replica_generation(db: &Connection, replica: &str, generation: u64) -> Result<()> {
-    execute(
-        db,
-        "INSERT INTO replica (id, generation) VALUES (?1, ?2)
-         ON CONFLICT (id) DO UPDATE SET generation = excluded.generation",
-        params![replica, int(generation)],
-    )?;
-    Ok(())
-}
-
-pub(super) fn replicas(db: &Connection) -> Result<Vec<Replica>> {
-    all(db, "SELECT id, generation FROM replica ORDER BY id", [], |row| {
-        Ok(Replica { id: row.get(0)?, generation: take(row, 1)? })
-    })
-}
-
-pub(super) fn forget_replica(db: &Connection, replica: &str) -> Result<()> {
-    execute(db, "DELETE FROM replica WHERE id = ?1", [replica])?;
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use super::errors::not_done;
 use super::recordings::{HEAD, Head, find, head, whole};
 use super::rows::{all, int, millis, millis_up, take};
 use crate::catalog::{Listing, Recording, Result};
-use crate::model::{Class, RecordingId, State, TenantNumber};
+use crate::model::{Class, RecordingId, ReplicaName, State, TenantNumber};
 
 pub(super) fn list(db: &Connection, listing: &Listing) -> Result<Vec<Recording>> {
     let query = query(listing);
@@ -133,17 +133,22 @@ pub(super) fn name_query(tenant: TenantNumber, tokens: &[[u8; 16]]) -> Query {
 pub(super) fn in_state(
     db: &Connection,
     state: State,
+    holder: Option<&ReplicaName>,
     after: Option<RecordingId>,
     limit: u32,
 ) -> Result<Vec<Recording>> {
     let after = after.map_or(Vec::new(), |id| id.as_bytes().to_vec());
     // The states that the index holds are few at any time; of the others, most rows are in the one that is asked for.
     let indexed = match state {
+        _ if holder.is_some() => "AND r.holder = ?4",
         State::Receiving | State::Spooled | State::Held => "AND r.state IN (0, 1, 3)",
         _ => "",
     };
     let sql =
         format!("SELECT {HEAD} FROM recording r WHERE r.state = ?1 {indexed} AND r.id > ?2 ORDER BY r.id LIMIT ?3");
-    let heads = all(db, &sql, params![state as u8, after, int(limit.into())], head)?;
+    let heads = match holder {
+        Some(holder) => all(db, &sql, params![state as u8, after, int(limit.into()), holder.as_str()], head)?,
+        None => all(db, &sql, params![state as u8, after, int(limit.into())], head)?,
+    };
     heads.into_iter().map(|head| whole(db, head)).collect()
 }

@@ -14,8 +14,11 @@ use super::errors::not_done;
 use crate::catalog::{CatalogError, Result};
 
 /// Each brings the schema from its place in the list to the next number, in one transaction.
-const MIGRATIONS: &[&str] =
-    &[include_str!("../migrations/0001_vault.sql"), include_str!("../migrations/0002_resume.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/0001_vault.sql"),
+    include_str!("../migrations/0002_resume.sql"),
+    include_str!("../migrations/0003_holder.sql"),
+];
 
 /// How long to wait for another process that writes: a commit takes milliseconds, a checkpoint below a second.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);

@@ -3,16 +3,19 @@
 use rusqlite::{Connection, Row, params};
 
 use super::errors::{is_taken, is_there, not_done};
-use super::rows::{all, execute, first, int, millis, not_stored_by_us, take, take_optional};
+use super::rows::{all, execute, first, int, millis, not_stored_by_us, parse_optional, take, take_optional};
 use super::{house, tenants};
 use crate::catalog::{CallRow, CatalogError, Finished, NewRecording, Recording, Result, Resume, WrapRow};
 use crate::crypto::wrap::WRAP_LEN;
 use crate::model::ids::CallId;
-use crate::model::{Class, Completeness, ObjectId, RecordingId, State, SubjectId, TenantNumber, TimePath, Timestamp};
+use crate::model::{
+    Class, Completeness, ObjectId, RecordingId, ReplicaName, State, SubjectId, TenantNumber, TimePath, Timestamp,
+};
 
 /// What [`head`] reads, from a table named `r`.
 pub(super) const HEAD: &str = "r.id, r.tenant, r.state, r.completeness, r.received_at, r.changed_at, r.plain_len, \
-                               r.object, r.sealed_len, r.digest, r.label, r.call, r.resume_until, r.declared_len";
+                               r.object, r.sealed_len, r.digest, r.label, r.call, r.resume_until, r.declared_len, \
+                               r.holder";
 
 pub(super) fn begin(db: &Connection, new: &NewRecording) -> Result<()> {
     tenants::must_live(db, new.tenant)?;
@@ -27,8 +30,8 @@ fn insert(db: &Connection, new: &NewRecording) -> Result<()> {
     let inserted = db
         .prepare_cached(
             "INSERT INTO recording (id, tenant, state, gone, completeness, received_at, changed_at, object, name_token,
-                 a_token, b_token, call_token, label, call, resume_until, declared_len)
-             VALUES (?1, ?2, ?3, 0, ?4, ?5, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                 a_token, b_token, call_token, label, call, resume_until, declared_len, holder)
+             VALUES (?1, ?2, ?3, 0, ?4, ?5, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
         )
         .and_then(|mut insert| {
             insert.execute(params![
@@ -46,6 +49,7 @@ fn insert(db: &Connection, new: &NewRecording) -> Result<()> {
                 new.call.as_ref().map(|call| *call.id.as_bytes()),
                 new.resume.map(|resume| millis(resume.until)),
                 new.resume.and_then(|resume| resume.declared_len).map(int),
+                new.holder.as_str(),
             ])
         });
     inserted.map(|_| ()).map_err(|error| not_inserted(error, CatalogError::NameTaken))
@@ -112,14 +116,22 @@ pub(super) fn finish(db: &Connection, finished: &Finished) -> Result<Result<()>>
     if before.state != State::Receiving && !is_continued {
         return Err(CatalogError::WrongState);
     }
+    // Somebody else's is not taken from him, whatever was received here.
+    if before.holder.as_ref() != Some(&finished.holder) {
+        if before.object != finished.object {
+            house::to_sweep(db, finished.object)?;
+        }
+        return Ok(Err(CatalogError::WrongState));
+    }
     bind_again(db, &before, &finished.wraps)?;
     if before.object != finished.object {
         house::to_sweep(db, before.object)?;
     }
+    let is_done = (finished.state, finished.completeness) == (State::Stored, Completeness::Complete);
     execute(
         db,
         "UPDATE recording SET state = ?2, completeness = ?3, changed_at = ?4, plain_len = ?5, object = ?6,
-             sealed_len = ?7, digest = ?8, label = coalesce(?9, label)
+             sealed_len = ?7, digest = ?8, label = coalesce(?9, label), holder = ?10
          WHERE id = ?1",
         params![
             finished.id.as_bytes(),
@@ -131,6 +143,7 @@ pub(super) fn finish(db: &Connection, finished: &Finished) -> Result<Result<()>>
             int(finished.sealed_len),
             finished.digest,
             finished.label,
+            Some(finished.holder.as_str()).filter(|_| !is_done),
         ],
     )?;
     Ok(Ok(()))
@@ -158,7 +171,8 @@ fn bind_again(db: &Connection, before: &Recording, wraps: &[(Class, [u8; WRAP_LE
 pub(super) fn stored(db: &Connection, id: RecordingId, object: ObjectId, at: Timestamp) -> Result<Result<()>> {
     let stored = execute(
         db,
-        "UPDATE recording SET state = ?3, changed_at = ?4 WHERE id = ?1 AND object = ?2 AND state = ?5",
+        "UPDATE recording SET state = ?3, changed_at = ?4, holder = CASE completeness WHEN 1 THEN NULL ELSE holder END
+         WHERE id = ?1 AND object = ?2 AND state = ?5",
         params![id.as_bytes(), object.0, State::Stored as u8, millis(at), State::Spooled as u8],
     )?;
     if stored == 1 {
@@ -185,6 +199,18 @@ pub(super) fn set_resume(db: &Connection, id: RecordingId, resume: Option<Resume
         0 => Err(find(db, None, id)?.map_or(CatalogError::NotFound, |_| CatalogError::WrongState)),
         _ => Ok(()),
     }
+}
+
+pub(super) fn entrust(db: &Connection, id: RecordingId, replica: &ReplicaName) -> Result<ReplicaName> {
+    let found = find(db, None, id)?.ok_or(CatalogError::NotFound)?;
+    if found.state.is_gone() || found.completeness != Completeness::Partial {
+        return Err(CatalogError::WrongState);
+    }
+    if let Some(holder) = found.holder {
+        return Ok(holder);
+    }
+    execute(db, "UPDATE recording SET holder = ?2 WHERE id = ?1", params![id.as_bytes(), replica.as_str()])?;
+    Ok(replica.clone())
 }
 
 pub(super) fn find(db: &Connection, tenant: Option<TenantNumber>, id: RecordingId) -> Result<Option<Recording>> {
@@ -218,6 +244,7 @@ pub(super) fn head(row: &Row) -> rusqlite::Result<Head> {
             Some(until) => Some(Resume { until, declared_len: take_optional(row, 13)? }),
             None => None,
         },
+        holder: parse_optional(row, 14, "a replica's name")?,
     };
     Ok(Head { recording, call: take_optional(row, 11)? })
 }

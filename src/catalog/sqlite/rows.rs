@@ -101,6 +101,13 @@ pub(super) fn take_optional<T: Stored>(row: &Row, column: usize) -> rusqlite::Re
     }
 }
 
+pub(super) fn parse_optional<T: FromStr>(row: &Row, column: usize, what: &'static str) -> rusqlite::Result<Option<T>> {
+    match row.get::<_, Option<String>>(column)? {
+        Some(text) => text.parse().map(Some).map_err(|_| not_stored_by_us(column, what)),
+        None => Ok(None),
+    }
+}
+
 pub(super) fn parse<T: FromStr>(row: &Row, column: usize, what: &'static str) -> rusqlite::Result<T> {
     row.get::<_, String>(column)?.parse().map_err(|_| not_stored_by_us(column, what))
 }

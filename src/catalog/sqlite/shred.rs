@@ -153,7 +153,7 @@ impl Shredder<'_> {
         execute(
             self.db,
             "UPDATE recording SET run = ?2, name_token = NULL, a_token = NULL, b_token = NULL,
-                 call_token = NULL, label = NULL
+                 call_token = NULL, label = NULL, holder = NULL
              WHERE id = ?1",
             params![subject.0, int(self.run)],
         )?;

@@ -143,7 +143,7 @@ async fn queued_verbs_are_carried_out_when_the_catalog_is_dropped() {
     }
     drop(catalog);
 
-    let receiving = folder.open().in_state(State::Receiving, None, 100).await.expect("it answers");
+    let receiving = folder.open().in_state(State::Receiving, None, None, 100).await.expect("it answers");
     assert_eq!(receiving.len(), all.len());
 }
 
@@ -191,7 +191,7 @@ async fn verb_that_panics_leaves_nothing_and_the_writer_goes_on() {
         .await;
 
     assert!(matches!(panicked, Err(CatalogError::Unavailable(_))));
-    catalog.set_replica_generation("vault-0", 1).await.expect("the writer goes on");
+    catalog.set_replica_generation(&replica("vault-0"), 1, at(0)).await.expect("the writer goes on");
     assert!(catalog.objects_to_sweep(9).await.expect("it answers").is_empty());
 }
 
@@ -199,12 +199,12 @@ async fn verb_that_panics_leaves_nothing_and_the_writer_goes_on() {
 async fn writes_of_another_process_are_seen() {
     let folder = InFolder::empty();
     let catalog = folder.open();
-    let _lease = catalog.enter_replica("vault-0").await.expect("nobody has the name");
+    let _lease = catalog.enter_replica(&replica("vault-0"), None).await.expect("nobody has the name");
 
     folder.raw().execute("UPDATE replica SET generation = 9", []).expect("nobody else writes");
 
     assert_eq!(catalog.replicas().await.expect("it answers")[0].generation, 9);
-    catalog.set_replica_generation("vault-1", 1).await.expect("the lock is free again");
+    catalog.set_replica_generation(&replica("vault-1"), 1, at(0)).await.expect("the lock is free again");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -216,7 +216,7 @@ async fn write_waits_for_another_process() {
 
     let waiting = tokio::spawn({
         let catalog = catalog.clone();
-        async move { catalog.set_replica_generation("vault-0", 1).await }
+        async move { catalog.set_replica_generation(&replica("vault-0"), 1, at(0)).await }
     });
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     assert!(!waiting.is_finished());
@@ -255,7 +255,7 @@ async fn full_disk_is_told_and_later_room_is_used() {
     assert!(catalog.recording(None, refused.0.id).await.expect("reads go on").is_none());
     pages_max("PRAGMA max_page_count = 1000000".into()).await;
     catalog.begin(refused.0).await.expect("there is room again");
-    let receiving = catalog.in_state(State::Receiving, None, 1_000).await.expect("it answers");
+    let receiving = catalog.in_state(State::Receiving, None, None, 1_000).await.expect("it answers");
     assert_eq!(receiving.len(), acknowledged.len() + 1);
 }
 
@@ -321,7 +321,7 @@ async fn held_recording_is_guarded_and_never_shredded() {
     let found = found(&catalog, held.id).await;
     assert_eq!(found.state, State::Held);
     assert!(found.wraps[0].sealed.is_some() && found.call.expect("it has one").blob.is_some());
-    assert_eq!(catalog.in_state(State::Held, None, 9).await.expect("it answers").len(), 1);
+    assert_eq!(catalog.in_state(State::Held, None, None, 9).await.expect("it answers").len(), 1);
 }
 
 /// Every step of SQLite's plan, one a line.

@@ -55,6 +55,9 @@ pub async fn answer(face: &SharedFace, parts: &Parts, body: Body, target: Target
 async fn respond(face: &SharedFace, parts: &Parts, body: Body, target: Target<'_>) -> Result<Response> {
     let tenant = face.authorise(parts, Scope::Ingest).await?.tenant;
     check_version(&parts.headers)?;
+    if let Some(holder) = super::elsewhere(face, &tenant, target).await? {
+        return face.pass_on(parts, body, &holder).await;
+    }
     match (target, &parts.method) {
         (Target::Uploads, &Method::POST) => begin(face, parts, body, tenant).await,
         (Target::Upload(id), &Method::HEAD | &Method::GET) => {
@@ -93,6 +96,9 @@ async fn begin(face: &SharedFace, parts: &Parts, body: Body, tenant: Tenant) -> 
     description.take_query(parts)?;
     description.take_headers(headers)?;
     let upload = face.admit_upload(tenant.clone(), description, media_type(headers)?, declared_len)?;
+    if let Some(holder) = face.known_elsewhere(&upload).await? {
+        return face.pass_on(parts, body, &holder).await;
+    }
     let last = if is_whole { Last::Yes } else { Last::No };
     let piece = Piece { offset: 0, declared_len, last, digests, content_len };
     let has_content = content_len != Some(0);

@@ -64,6 +64,9 @@ pub async fn answer(face: &SharedFace, parts: &Parts, body: Body, target: Target
 async fn respond(face: &SharedFace, parts: &Parts, body: Body, target: Target<'_>) -> Result<Response> {
     let tenant = face.authorise(parts, Scope::Ingest).await?.tenant;
     check_version(&parts.headers)?;
+    if let Some(holder) = super::elsewhere(face, &tenant, target).await? {
+        return face.pass_on(parts, body, &holder).await;
+    }
     match (target, method(parts)?) {
         (Target::Uploads, Method::POST) => begin(face, parts, body, tenant).await,
         (Target::Upload(id), Method::HEAD | Method::GET) => {
@@ -108,6 +111,9 @@ async fn begin(face: &SharedFace, parts: &Parts, body: Body, tenant: Tenant) -> 
     }
     let (description, media_type) = describe(parts)?;
     let upload = face.admit_upload(tenant, description, media_type, declared_len)?;
+    if let Some(holder) = face.known_elsewhere(&upload).await? {
+        return face.pass_on(parts, body, &holder).await;
+    }
     let digests = digests(headers)?;
     let piece = Piece { offset: 0, declared_len, last: Last::WhenFull, digests, content_len };
     let Begun { progress, refusal } = super::begin(face, upload, has_content.then_some(piece), body).await?;

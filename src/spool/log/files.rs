@@ -56,6 +56,7 @@ pub fn create(dir: &Path, number: u64) -> io::Result<LogFile> {
         live: 0,
         next_sequence: 0,
         takes_frames: true,
+        has_failed: false,
         last_append: Instant::now(),
     })
 }
@@ -94,6 +95,7 @@ pub fn take_over(state: &mut State, path: &Path, frames: &mut Vec<(FrameHead, Fr
             live,
             next_sequence: 0,
             takes_frames: false,
+            has_failed: false,
             last_append: Instant::now(),
         },
     );

@@ -1,13 +1,14 @@
 //! A vault inside this process, at a time that the test holds: for what is decided by a second, or by a fault.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use std::time::Duration;
 
 use callvault::app;
 use callvault::catalog::{Recording, Tenant};
+use callvault::config::KeyPlace;
 use callvault::http::{Face, WireLimits, serve::serve};
 use callvault::ingest::{BodyBreak, Upload, digest::ExpectedDigests};
 use callvault::model::clock::SystemClock;
@@ -127,7 +128,7 @@ impl HeldVault {
             ingest: self.app.ingest.clone(),
             playback: self.app.playback.clone(),
             reader: self.app.reader.clone(),
-            clock: self.app.clock.clone(),
+            clock: self.app.latest.clone(),
             limits: WireLimits {
                 descriptors_max: u64::MAX,
                 body_idle: Duration::from_secs(30),
@@ -139,6 +140,9 @@ impl HeldVault {
                 cors_origins: Vec::new(),
             },
             drain: Arc::default(),
+            expire_stats: Arc::default(),
+            probes: Default::default(),
+            peers: self.app.peers(),
         };
         let task = tokio::spawn(serve(listener, Arc::new(face), None, std::future::pending()));
         HeldServer { url: format!("http://{address}"), task }
@@ -211,18 +215,25 @@ impl Vault {
 
     /// The files of the key store and of the generation store, by mirror.
     pub fn key_files(&self) -> Vec<PathBuf> {
-        let mut config = self.config();
-        let dirs = config.key_store.drain(..).chain(config.generation_store.drain(..));
-        dirs.flat_map(|dir| super::files(&dir)).collect()
+        let config = self.config();
+        config.key_store.iter().chain(&config.generation_store).flat_map(|place| super::files(dir_of(place))).collect()
     }
 
     /// One file of one generation on each mirror, and no other.
     pub fn assert_one_generation(&self, generation: u64) {
         let config = self.config();
         for (kind, dirs) in [("ring", &config.key_store), ("generation", &config.generation_store)] {
-            for dir in dirs {
+            for dir in dirs.iter().map(dir_of) {
                 assert_eq!(super::files(dir), [dir.join(format!("{kind}.{generation}"))]);
             }
         }
+    }
+}
+
+/// The directory of a mirror that is one.
+pub fn dir_of(place: &KeyPlace) -> &Path {
+    match place {
+        KeyPlace::Dir(dir) => dir,
+        KeyPlace::Bucket(bucket) => panic!("s3://{bucket} is no directory"),
     }
 }

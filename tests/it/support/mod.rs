@@ -2,6 +2,7 @@
 
 pub mod held;
 pub mod journal;
+pub mod s3;
 pub mod secured;
 pub mod slow;
 pub mod wire;
@@ -378,9 +379,16 @@ pub struct Mount(PathBuf);
 impl Mount {
     /// The same directory, read-only: file modes do not stop the superuser, a read-only mount does.
     pub fn read_only(dir: &Path) -> Mount {
-        run_mount(&["--bind", &dir.to_string_lossy(), &dir.to_string_lossy()]);
-        let mount = Mount(dir.to_owned());
-        run_mount(&["-o", "remount,ro,bind", &dir.to_string_lossy()]);
+        Mount::bound(dir, dir, true)
+    }
+
+    /// A directory at another place, read-only or not.
+    pub fn bound(dir: &Path, at: &Path, is_read_only: bool) -> Mount {
+        run_mount(&["--bind", &dir.to_string_lossy(), &at.to_string_lossy()]);
+        let mount = Mount(at.to_owned());
+        if is_read_only {
+            run_mount(&["-o", "remount,ro,bind", &at.to_string_lossy()]);
+        }
         mount
     }
 
