@@ -15,6 +15,7 @@ const VERSIONS: [(&str, &str); 2] = [("--http1.1", "1.1"), ("--http2", "2")];
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
+const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -204,13 +205,18 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 
 /// Reads frames up to one of this kind, and gives its payload; `None`: the connection ended before.
 fn until(stream: &mut impl Read, kind: u8) -> Option<Vec<u8>> {
+    either(stream, [kind, kind]).map(|(_, payload)| payload)
+}
+
+/// The same for two kinds: which came first, and its payload.
+fn either(stream: &mut impl Read, kinds: [u8; 2]) -> Option<(u8, Vec<u8>)> {
     loop {
         let mut head = [0; 9];
         stream.read_exact(&mut head).ok()?;
         let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
         stream.read_exact(&mut payload).ok()?;
-        if head[3] == kind {
-            return Some(payload);
+        if kinds.contains(&head[3]) {
+            return Some((head[3], payload));
         }
     }
 }
@@ -256,6 +262,34 @@ fn a_flood_of_resets_ends_its_connection_and_nobody_elses() {
     }
     quiet.write_all(&frame(HEADERS, 5, 1, &head)).expect("a request");
     assert!(until(&mut quiet, HEADERS).is_some(), "others are answered");
+}
+
+#[test]
+fn a_peer_that_gives_up_a_thousand_requests_is_asked_to_connect_anew() {
+    let secured = Secured::start(&[]);
+    let mut stream = secured.connect(&["h2"]);
+    stream.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).expect("a preface");
+    let token = format!("Bearer {}", secured.vault.token);
+    // POST https://x/v1/recordings, and no body: it waits for one.
+    let mut head = [&[0x83, 0x87, 0x41, 1, b'x', 0x44, 14][..], b"/v1/recordings"].concat();
+    head.extend([&[0x0f, 8, token.len() as u8][..], token.as_bytes()].concat());
+
+    let mut given_up = 0;
+    let goodbye = loop {
+        let streams = (given_up..given_up + 20).map(|request: u32| 2 * request + 1);
+        let heads: Vec<u8> = streams.clone().flat_map(|stream| frame(HEADERS, 4, stream, &head)).collect();
+        let resets = streams.flat_map(|stream| frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+        let sent = stream.write_all(&[heads, resets.collect(), frame(PING, 0, 0, &[0; 8])].concat());
+        sent.expect("nothing is cut off before it is told");
+        given_up += 20;
+        match either(&mut stream, [PING, GOAWAY]) {
+            Some((GOAWAY, goodbye)) => break goodbye,
+            heard => assert!(heard.is_some() && given_up < 2_000, "{given_up} were given up"),
+        }
+    };
+
+    assert_eq!(goodbye[4..8], 0_u32.to_be_bytes(), "NO_ERROR");
+    assert!((1_000..1_500).contains(&given_up), "{given_up} were given up");
 }
 
 #[test]
