@@ -5,7 +5,7 @@
 //! what is wrong with bucket and credentials. [`Bucket::create`] is a compare-and-swap wherever [`Bucket::vet`] found that
 //! the store honours `If-None-Match`.
 //! # Secrecy
-//! Errors hold no key, header or query string ([`fault`]); requests are signed by header. The few that object_store has no
+//! Errors hold no key, header or query string; requests are signed by header. The few that object_store has no
 //! verb for are signed by query, and neither logged nor quoted.
 
 mod credentials;

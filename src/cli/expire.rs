@@ -26,7 +26,7 @@ pub async fn run(vault: Vault, args: ExpireArgs, output: Output) -> Outcome {
 
 pub fn exit_code(error: &ExpireError) -> u8 {
     match error {
-        ExpireError::Failed(_) => 1,
+        ExpireError::Failed(_) | ExpireError::Overtaken(_) => 1,
         ExpireError::Misconfigured(_) => 2,
         ExpireError::Pending(_) => 3,
         ExpireError::Guarded(_) => 4,

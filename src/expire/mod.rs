@@ -33,7 +33,7 @@ pub use stats::ExpireStats;
 use crate::catalog::{
     Announcement, CommittedGeneration, Lease, Puncture, QueuedPuncture, RingMark, Run, SharedCatalog,
 };
-use crate::keyring::{Destroyed, Keyring, Present};
+use crate::keyring::{Destroyed, Keyring, KeyringError, Present};
 use crate::model::error::chain;
 use crate::model::term::TERM_MIN;
 use crate::model::{Clock, Epoch, ObjectId, Timestamp};
@@ -45,6 +45,8 @@ pub const CLOCK_SPREAD_MAX: SignedDuration = SignedDuration::from_secs(300);
 pub const SINGLE_CLOCK_EPOCHS_MAX: u32 = 48;
 /// How long a run waits for another to end.
 const LEASE_WAIT: Duration = Duration::from_secs(60);
+// Limit: how often a run begins again because another, which does not share its lease, was quicker.
+const OVERTAKEN_MAX: u32 = 5;
 // Limit: rows of one transaction; uploads wait at most this long behind it.
 const SHRED_BATCH: u32 = 1_000;
 /// Keys of one bulk request of S3.
@@ -60,6 +62,9 @@ pub enum ExpireError {
     /// Exit code 2: a key store is in a place that does not destroy.
     #[error("nothing was destroyed: {0}")]
     Misconfigured(String),
+    /// Met in the middle of a run, which then begins again.
+    #[error("nothing was destroyed by this run: others make generations of the same keys ({0}); run one at a time")]
+    Overtaken(u64),
     /// Exit code 3: past the point of no return, and not at its end. The next run goes on.
     #[error("destruction is pending: {0}")]
     Pending(String),
@@ -135,17 +140,14 @@ impl Expire {
         let _lease = self.lease().await?;
         let clocks = self.read_clocks().await?;
         let mut report = Report::default();
-        let present = self.complete(&mut report, clocks.earliest).await?;
-        let plan = self.plan(&present, &clocks, confirmed).await?;
-        let now = clocks.earliest;
-        report.floor_before = Some(present.floor.start());
-        report.generation = present.generation;
-        report.floor = Some(plan.floor.start());
-        if plan.floor > present.floor || !plan.punctures.is_empty() {
-            let run = self.announce(&present, &plan, now).await?;
-            self.destroy(&present, &plan, &run, now, &mut report).await?;
-            self.record(&run, now, &mut report).await?;
+        let mut advanced = self.advance(&clocks, confirmed, &mut report).await;
+        for _ in 0..OVERTAKEN_MAX {
+            // Nothing of ours was made: what the other run made is the present generation, and may be all that is needed.
+            let Err(ExpireError::Overtaken(generation)) = advanced else { break };
+            tracing::warn!(generation, "another run is at work on the same keys; this one begins again");
+            advanced = self.advance(&clocks, confirmed, &mut report).await;
         }
+        let plan = advanced?;
         self.sweep(&mut report).await?;
         report.replicas_behind = self.wait_for_replicas(report.generation).await;
         if plan.wanted > plan.floor {
@@ -153,6 +155,27 @@ impl Expire {
             return Err(self.held_back(&plan));
         }
         Ok(report)
+    }
+
+    /// Steps 2 to 9.
+    async fn advance(
+        &self,
+        clocks: &Clocks,
+        confirmed: Option<Timestamp>,
+        report: &mut Report,
+    ) -> Result<Plan, ExpireError> {
+        let now = clocks.earliest;
+        let present = self.complete(report, now).await?;
+        let plan = self.plan(&present, clocks, confirmed).await?;
+        report.floor_before = Some(present.floor.start());
+        report.generation = present.generation;
+        report.floor = Some(plan.floor.start());
+        if plan.floor > present.floor || !plan.punctures.is_empty() {
+            let run = self.announce(&present, &plan, now).await?;
+            self.destroy(&present, &plan, &run, now, report).await?;
+            self.record(&run, now, report).await?;
+        }
+        Ok(plan)
     }
 
     /// Step 0. The lease dies with its holder's process; a run that is going on is waited for.
@@ -200,16 +223,17 @@ impl Expire {
         let mark = self.catalog.ring_mark().await.map_err(failed)?;
         let committed = mark.run.filter(|run| run.committed.is_some());
         // What a run has committed itself to destroy is pending until it is gone; else nothing is begun here yet.
-        let stopped = |error| if committed.is_some() { pending(error) } else { failed(error) };
+        let stopped = |error| if committed.is_some() { pending(error) } else { not_made(error) };
         self.keyring.vet().await.map_err(|error| match committed {
             Some(_) => pending(error),
             None => ExpireError::Misconfigured(chain(&error)),
         })?;
         self.keyring.replicate(&present).await.map_err(stopped)?;
-        // A generation above the present one was never committed; one below it was destroyed as far as the crash let it.
-        if !self.keyring.is_only(present.generation).await.map_err(stopped)? {
+        // One below the present generation was destroyed as far as a crash let it.
+        report.leftovers_destroyed = self.keyring.clear(&present).await.map_err(stopped)? as u64;
+        if !self.keyring.is_first(present.generation).await.map_err(stopped)? {
             let leftovers = self.keyring.retire(present.generation).await.map_err(pending)?;
-            report.leftovers_destroyed = leftovers as u64;
+            report.leftovers_destroyed += leftovers as u64;
         }
         if let Some(run) = &committed {
             self.record(run, now, report).await?;
@@ -221,7 +245,14 @@ impl Expire {
     async fn take_watermark(&self, mark: &RingMark, present: &Present) -> Result<(), ExpireError> {
         let successor_of = |run: &&Run| run.committed.is_none() && run.from_generation + 1 == present.generation;
         let committed = CommittedGeneration { generation: present.generation, ring_after: present.commitment };
-        let taken = match mark.run.as_ref().filter(successor_of).filter(|run| run.floor == present.floor) {
+        let run = mark.run.as_ref().filter(successor_of).filter(|run| run.floor == present.floor);
+        let punctures = self.catalog.punctures().await.map_err(failed)?;
+        let of_run = |run: &Run| {
+            let last = run.last_puncture;
+            punctures.iter().filter(move |queued| queued.id <= last).map(|queued| destroyed(&queued.target))
+        };
+        // The ring may be another run's, which knew of fewer punctures: they stay queued then.
+        let taken = match run.filter(|run| present.is_without(of_run(run))) {
             Some(run) => self.catalog.commit_generation(run.id, committed).await,
             None => self.catalog.catch_up(present.generation, present.floor).await,
         };
@@ -287,21 +318,14 @@ impl Expire {
     ) -> Result<(), ExpireError> {
         let started = Instant::now();
         let punctures: Vec<_> = plan.punctures.iter().map(|queued| destroyed(&queued.target)).collect();
-        let successor = match self.keyring.succeed(present, plan.floor, &punctures, now).await {
-            Ok(successor) => successor,
-            Err(error) => {
-                // A successor that stays may be whole, and is then the one that the next run finds.
-                self.keyring.discard(present.generation + 1).await.map_err(pending)?;
-                return Err(failed(error));
-            }
-        };
+        let successor = self.keyring.succeed(present, plan.floor, &punctures, now).await.map_err(not_made)?;
         let generation = successor.generation;
         let committed = CommittedGeneration { generation, ring_after: successor.commitment };
         // After this attempt the successor may be the watermark, whatever the answer: it is never taken back.
         self.catalog.commit_generation(run.id, committed).await.map_err(failed)?;
         report.key_store_written_bytes = successor.written_len as u64;
         self.keyring.retire(generation).await.map_err(pending)?;
-        if !self.keyring.is_only(generation).await.map_err(pending)? {
+        if !self.keyring.is_first(generation).await.map_err(pending)? {
             return Err(ExpireError::Pending("an older generation is still on a mirror".into()));
         }
         self.keyring.adopt(successor);
@@ -395,6 +419,14 @@ fn destroyed(puncture: &Puncture) -> Destroyed {
 
 fn failed(error: impl std::error::Error) -> ExpireError {
     ExpireError::Failed(chain(&error))
+}
+
+/// The present generation is as it was, unless another run has made the next.
+fn not_made(error: KeyringError) -> ExpireError {
+    match error {
+        KeyringError::Overtaken(generation) => ExpireError::Overtaken(generation),
+        error => failed(error),
+    }
 }
 
 fn pending(error: impl std::error::Error) -> ExpireError {

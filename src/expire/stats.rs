@@ -26,7 +26,7 @@ impl ExpireStats {
                 self.sweep.note(Duration::from_millis(report.sweep_ms));
                 &self.done
             }
-            Err(ExpireError::Failed(_) | ExpireError::Misconfigured(_)) => &self.failed,
+            Err(ExpireError::Failed(_) | ExpireError::Misconfigured(_) | ExpireError::Overtaken(_)) => &self.failed,
             Err(ExpireError::Pending(_)) => &self.pending,
             Err(ExpireError::Guarded(_)) => &self.guarded,
         };

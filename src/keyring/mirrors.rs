@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -15,6 +15,10 @@ use super::{KeyStore, KeyStoreError, KeyringError};
 /// Once a mirror has answered, the others are waited for no longer than this: one that hangs must not keep a server from
 /// following the ring.
 const OTHERS_PATIENCE: Duration = Duration::from_secs(3);
+
+/// A file that another run is writing is waited for so long.
+const WRITING_TIME_MAX: Duration = Duration::from_secs(10);
+const WRITING_LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// The mirrors of one kind of file: `ring.<g>` or `generation.<g>`.
 #[derive(Clone)]
@@ -199,6 +203,28 @@ impl Mirrors {
         }
     }
 
+    /// The compare-and-swap between runs that know nothing of each other: what the first mirror holds for the generation,
+    /// which is `bytes` if nothing was there. Nobody takes back what was agreed on.
+    pub(super) async fn agree(&self, generation: u64, bytes: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyringError> {
+        let Some(store) = self.stores.first() else { return Ok(Zeroizing::new(bytes.to_vec())) };
+        let name = self.name(generation);
+        let created = match store.create(&name, bytes).await {
+            Err(error) if error.source.kind() != std::io::ErrorKind::AlreadyExists => return Err(error.into()),
+            created => created,
+        };
+        let deadline = Instant::now() + WRITING_TIME_MAX;
+        loop {
+            match (store.read(&name).await?, &created) {
+                (Some(agreed), Err(_)) => return Ok(agreed),
+                (Some(agreed), Ok(())) if *agreed == *bytes => return Ok(agreed),
+                (_, Ok(())) => return Err(KeyringError::NotReadBack { generation, place: store.describe() }),
+                // Another run is writing it.
+                (None, Err(_)) if Instant::now() < deadline => tokio::time::sleep(WRITING_LOOK_EVERY).await,
+                (None, Err(_)) => return Err(KeyringError::Overtaken(generation)),
+            }
+        }
+    }
+
     /// Makes every mirror hold exactly these bytes for the generation, and reads each back.
     pub(super) async fn write_all(&self, generation: u64, bytes: &[u8]) -> Result<(), KeyringError> {
         let name = self.name(generation);
@@ -209,7 +235,11 @@ impl Mirrors {
                 Some(_) => store.destroy(&name).await?,
                 None => {}
             }
-            store.create(&name, bytes).await?;
+            if let Err(error) = store.create(&name, bytes).await
+                && error.source.kind() != std::io::ErrorKind::AlreadyExists
+            {
+                return Err(error.into());
+            }
             if store.read(&name).await?.is_none_or(|read_back| *read_back != *bytes) {
                 return Err(KeyringError::NotReadBack { generation, place: store.describe() });
             }

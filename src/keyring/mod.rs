@@ -94,6 +94,14 @@ pub enum KeyringError {
     /// A place that does not destroy, or lets two write.
     #[error("{0}")]
     Unfit(String),
+    /// Another run, which knew nothing of this one, has made or is making this generation: look again.
+    #[error("another run has made generation {0}")]
+    Overtaken(u64),
+    /// What stands in the way of the next generation, on the mirror that decides.
+    #[error(
+        "{name} on {place} is there and does not open: is the master key the right one, and are all mirrors of one vault?"
+    )]
+    InTheWay { name: String, place: String },
     #[error("the canary of generation {0} failed: a live path changed or a dead one lives")]
     Canary(u64),
 }

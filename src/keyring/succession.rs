@@ -1,15 +1,27 @@
 //! How one generation of the ring follows another, and how a crash in between is completed.
 //!
 //! ```text
-//! find ─► replicate (the found one on all mirrors) ─► retire (leftovers) ─► succeed (g+1 on all mirrors, read back, canary)
-//!      ─► [the catalog takes the watermark] ─► retire (destroy g) ─► adopt
+//! find ─► replicate (the found one on all mirrors) ─► clear (junk above it) ─► succeed (canary; g+1 on all mirrors, read back)
+//!      ─► [the catalog takes the watermark] ─► retire (destroy what is below) ─► adopt
 //! ```
+//!
+//! # Invariants
+//! One run at a time is what the catalog's lease is for. The keys do not rest on it: a run may work on a catalog that was
+//! restored, or have lost its lease without knowing. So whoever creates `ring.<g+1>` on the first mirror makes the
+//! generation, and everybody else is [`KeyringError::Overtaken`]; a secret that is there already is used, not replaced; what
+//! was made is never taken back; and a run destroys only what is below a generation that it has read back from every mirror.
+//! All runs are given the mirrors in one order.
 
-use super::{Keyring, KeyringError, Loaded, Mirrors};
+use std::time::Duration;
+
+use super::{Keyring, KeyringError, Loaded};
 use crate::crypto::keys::{GenerationSecret, KEY_LEN};
 use crate::crypto::random::random;
 use crate::crypto::ring::{self, Level, Ring, RingHead};
 use crate::model::{Epoch, Tag, TenantNumber, TimePath, Timestamp};
+
+/// What does not open is looked at twice before it is called junk: a directory on the network may show a file late.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// The highest generation that opens.
 pub struct Present {
@@ -31,6 +43,15 @@ pub struct Successor {
     loaded: Loaded,
 }
 
+/// The next generation before anybody else knows of it.
+struct Sealed {
+    generation: u64,
+    file: Vec<u8>,
+    written_len: usize,
+    head: RingHead,
+    ring: Ring,
+}
+
 /// A single key to destroy, besides what the floor takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Destroyed {
@@ -50,7 +71,8 @@ impl Keyring {
             Some(found) => return Err(KeyringError::RingExists(*found)),
         }
         let ring = Ring::genesis(Epoch::floor_at(now), unix_seconds(now));
-        let successor = self.write(ring, 1, now).await?;
+        let sealed = self.seal(ring, 1, now).await?;
+        let successor = self.publish(sealed).await?;
         self.adopt(successor);
         self.find(1).await
     }
@@ -112,7 +134,29 @@ impl Keyring {
     pub async fn replicate(&self, present: &Present) -> Result<(), KeyringError> {
         self.generations.refuse_empty().await?;
         self.rings.refuse_empty().await?;
+        // What another run has retired meanwhile is not put back.
+        self.refuse_overtaken(present).await?;
         self.fill(present).await
+    }
+
+    /// Removes rings above the present one that do not open, and so were never the next generation of anything. Returns how
+    /// many. Their secrets, if there are any, are used by the next run that gets so far.
+    pub async fn clear(&self, present: &Present) -> Result<usize, KeyringError> {
+        let mut count = 0;
+        for generation in self.rings.list_all().await?.into_iter().filter(|found| *found > present.generation) {
+            for pause in [Duration::ZERO, LOOK_AGAIN_AFTER] {
+                tokio::time::sleep(pause).await;
+                if self.open(generation).await?.is_some() {
+                    return Err(KeyringError::Overtaken(generation));
+                }
+            }
+            // One that is being written shows nothing yet.
+            if !self.rings.read_any(generation).await.is_empty() {
+                self.rings.destroy_all(generation).await?;
+                count += 1;
+            }
+        }
+        Ok(count)
     }
 
     /// Puts the present generation on every mirror, new and empty ones too: for `init`, which a person runs.
@@ -123,8 +167,9 @@ impl Keyring {
         self.rings.write_all(present.generation, &present.ring_file).await
     }
 
-    /// Writes the generation after `present` to all mirrors, with everything below `floor` and each of `destroyed` dead,
-    /// reads it back and tries its canary. After an error the present generation is as it was.
+    /// Makes the generation after `present`, with everything below `floor` and each of `destroyed` dead: tries its canary,
+    /// writes it to all mirrors, and reads it back. After an error the present generation is as it was; the next may have
+    /// been made all the same, and is then the one that the next run finds.
     pub async fn succeed(
         &self,
         present: &Present,
@@ -140,23 +185,19 @@ impl Keyring {
                 Destroyed::Tenant(tenant) => ring.puncture_tenant(*tenant),
             };
         }
-        let successor = self.write(ring, present.generation + 1, now).await?;
-        self.try_canary(present, &successor, destroyed)?;
-        Ok(successor)
+        let sealed = self.seal(ring, present.generation + 1, now).await?;
+        self.try_canary(present, &sealed, destroyed)?;
+        self.publish(sealed).await
     }
 
-    /// Takes back a successor that failed, as far as it came.
-    pub async fn discard(&self, generation: u64) -> Result<(), KeyringError> {
-        self.generations.destroy_all(generation).await?;
-        Ok(self.rings.destroy_all(generation).await?)
-    }
-
-    /// The point of no return: overwrites and removes every generation but `keep` on all mirrors, the secrets first, since
-    /// without its secret a ring file opens no more. Returns how many there were.
+    /// The point of no return: overwrites and removes every generation below `keep` on all mirrors, the secrets first, since
+    /// without its secret a ring file opens no more. Returns how many files' generations there were.
+    ///
+    /// `keep` has been read back from every mirror. What is above it is another run's, and is left alone.
     pub async fn retire(&self, keep: u64) -> Result<usize, KeyringError> {
         let mut count = 0;
         for mirrors in [&self.generations, &self.rings] {
-            for generation in mirrors.list_all().await?.into_iter().filter(|generation| *generation != keep) {
+            for generation in mirrors.list_all().await?.into_iter().filter(|generation| *generation < keep) {
                 mirrors.destroy_all(generation).await?;
                 count += 1;
             }
@@ -164,10 +205,10 @@ impl Keyring {
         Ok(count)
     }
 
-    /// Whether `generation` is the only one on every mirror.
-    pub async fn is_only(&self, generation: u64) -> Result<bool, KeyringError> {
-        let only = |mirrors: std::collections::BTreeSet<u64>| mirrors.iter().all(|found| *found == generation);
-        Ok(only(self.rings.list_all().await?) && only(self.generations.list_all().await?))
+    /// Whether no mirror holds a generation before this one.
+    pub async fn is_first(&self, generation: u64) -> Result<bool, KeyringError> {
+        let first = |mirrors: std::collections::BTreeSet<u64>| mirrors.first().is_none_or(|first| *first >= generation);
+        Ok(first(self.rings.list_all().await?) && first(self.generations.list_all().await?))
     }
 
     /// From here on, this process derives from the successor.
@@ -211,37 +252,66 @@ impl Keyring {
         Ring::open(&present.ring_file, &self.master, secret.as_ref()).map_err(KeyringError::Integrity)
     }
 
-    /// The secret first: a ring file without one cannot be opened, and is a leftover that the next run destroys.
-    async fn write(&self, ring: Ring, generation: u64, now: Timestamp) -> Result<Successor, KeyringError> {
-        let mut written_len = 0;
-        let secret = match self.level {
-            Level::MasterOnly => None,
-            Level::GenerationFile | Level::GenerationKms => {
-                let secret = GenerationSecret::take(&mut random::<KEY_LEN>());
-                let file = ring::write_generation(generation, &secret);
-                self.generations.write_all(generation, &*file).await?;
-                written_len += file.len();
-                Some(secret)
+    async fn refuse_overtaken(&self, present: &Present) -> Result<(), KeyringError> {
+        for generation in self.rings.list_all().await?.into_iter().filter(|found| *found > present.generation) {
+            if self.open(generation).await?.is_some() {
+                return Err(KeyringError::Overtaken(generation));
             }
-        };
-        let head = RingHead { level: self.level, generation, created_at_s: unix_seconds(now) };
-        let file = ring.seal(&head, &self.master, secret.as_ref());
-        self.rings.write_all(generation, &file).await?;
-        written_len += file.len();
-        let written = self.open(generation).await?;
-        let place = || place_of(&self.rings);
-        let written = written.ok_or_else(|| KeyringError::NotReadBack { generation, place: place() })?;
-        Ok(Successor { generation, commitment: ring::commitment(&file), written_len, loaded: written.loaded })
+        }
+        Ok(())
     }
 
-    /// A live path derives as before, a dead one is refused: tried on what was read back.
-    fn try_canary(
-        &self,
-        present: &Present,
-        successor: &Successor,
-        destroyed: &[Destroyed],
-    ) -> Result<(), KeyringError> {
-        let (old, new) = (&present.loaded.ring, &successor.loaded.ring);
+    /// The next ring under the secret of its generation. The secret is on every mirror before there is a ring that needs it.
+    async fn seal(&self, ring: Ring, generation: u64, now: Timestamp) -> Result<Sealed, KeyringError> {
+        let secret_file = match self.level {
+            Level::MasterOnly => None,
+            Level::GenerationFile | Level::GenerationKms => {
+                let drawn = GenerationSecret::take(&mut random::<KEY_LEN>());
+                let file = self.generations.agree(generation, &*ring::write_generation(generation, &drawn)).await?;
+                self.generations.write_all(generation, &file).await?;
+                Some(file)
+            }
+        };
+        let secret = secret_file.as_ref().map(|file| match ring::read_generation(file) {
+            Ok((number, secret)) if number == generation => Ok(secret),
+            _ => Err(self.in_the_way("generation", generation, self.generations.places())),
+        });
+        let secret = secret.transpose()?;
+        let head = RingHead { level: self.level, generation, created_at_s: unix_seconds(now) };
+        let file = ring.seal(&head, &self.master, secret.as_ref());
+        let (head, ring) = Ring::open(&file, &self.master, secret.as_ref()).map_err(KeyringError::Integrity)?;
+        let secret_len = secret_file.as_ref().map_or(0, |file| file.len());
+        Ok(Sealed { generation, written_len: secret_len + file.len(), file, head, ring })
+    }
+
+    /// From here on it is the next generation, whoever dies.
+    async fn publish(&self, sealed: Sealed) -> Result<Successor, KeyringError> {
+        let Sealed { generation, written_len, file, head, ring } = sealed;
+        let agreed = self.rings.agree(generation, &file).await?;
+        if *agreed != *file {
+            let is_anothers = self.open(generation).await?.is_some();
+            return Err(match is_anothers {
+                true => KeyringError::Overtaken(generation),
+                false => self.in_the_way("ring", generation, self.rings.places()),
+            });
+        }
+        self.rings.write_all(generation, &file).await?;
+        let commitment = ring::commitment(&file);
+        // Invariant: what was there before is destroyed only once this has opened from the mirrors.
+        if self.open(generation).await?.is_none_or(|written| written.commitment != commitment) {
+            return Err(KeyringError::NotReadBack { generation, place: self.rings.places().join(", ") });
+        }
+        let loaded = Loaded { head, floor_on_disk: ring.floor(), ring };
+        Ok(Successor { generation, commitment, written_len, loaded })
+    }
+
+    fn in_the_way(&self, kind: &str, generation: u64, places: Vec<String>) -> KeyringError {
+        KeyringError::InTheWay { name: format!("{kind}.{generation}"), place: places.join(", ") }
+    }
+
+    /// A live path derives as before, a dead one is refused: tried on the bytes that will be written.
+    fn try_canary(&self, present: &Present, sealed: &Sealed, destroyed: &[Destroyed]) -> Result<(), KeyringError> {
+        let (old, new) = (&present.loaded.ring, &sealed.ring);
         let tree = old.newest_tree();
         let drawn = Tag::from_random(u64::from_be_bytes(random()));
         let live = [new.floor().saturating_add(1), Epoch::LAST].map(|epoch| TimePath { tree, epoch, tag: drawn });
@@ -252,19 +322,26 @@ impl Keyring {
         });
         let below = new.floor().number().checked_sub(1).and_then(Epoch::new);
         let floor_is_dead = below.is_none_or(|epoch| !new.is_alive(&TimePath { tree, epoch, tag: drawn }));
-        let destroyed_is_dead = destroyed.iter().all(|key| match key {
-            Destroyed::Path(path) => !new.is_alive(path),
-            Destroyed::Tenant(tenant) => !new.is_tenant_alive(*tenant),
-        });
+        let destroyed_is_dead = destroyed.iter().all(|key| is_dead_in(new, key));
         if lives && floor_is_dead && destroyed_is_dead {
             return Ok(());
         }
-        Err(KeyringError::Canary(successor.generation))
+        Err(KeyringError::Canary(sealed.generation))
     }
 }
 
-fn place_of(mirrors: &Mirrors) -> String {
-    mirrors.places().join(", ")
+impl Present {
+    /// Whether none of these can be derived any more.
+    pub fn is_without(&self, destroyed: impl IntoIterator<Item = Destroyed>) -> bool {
+        destroyed.into_iter().all(|key| is_dead_in(&self.loaded.ring, &key))
+    }
+}
+
+fn is_dead_in(ring: &Ring, key: &Destroyed) -> bool {
+    match key {
+        Destroyed::Path(path) => !ring.is_alive(path),
+        Destroyed::Tenant(tenant) => !ring.is_tenant_alive(*tenant),
+    }
 }
 
 fn unix_seconds(now: Timestamp) -> u64 {

@@ -58,24 +58,67 @@ async fn an_advance_kills_what_has_ended_and_nothing_else() {
     assert!(matches!(unwrap(&dead, &dead_wrap, ends), Err(KeyringError::Gone)));
     assert!(matches!(unwrap(&punctured, &punctured_wrap, lives), Err(KeyringError::Gone)));
     assert!(unwrap(&live, &live_wrap, lives).is_ok());
-    assert!(keyring.is_only(2).await.expect("the store answers"));
+    assert!(keyring.is_first(2).await.expect("the store answers"));
 }
 
 #[tokio::test]
-async fn a_generation_that_was_half_written_is_a_leftover_and_is_destroyed() {
+async fn a_generation_that_was_half_written_is_a_leftover_and_the_next_advance_takes_its_place() {
     let dir = tempfile::tempdir().expect("a directory");
     let (k, g) = (dir.path().join("k"), dir.path().join("g"));
     let keyring = keyring(&[&k], &[&g]);
-    let present = keyring.create_first(now()).await.expect("an empty key store");
+    keyring.create_first(now()).await.expect("an empty key store");
     std::fs::write(k.join("ring.2"), b"CVK1 torn").expect("written");
+    std::fs::write(k.join("ring.3"), b"").expect("written");
     std::fs::write(g.join("generation.2"), b"").expect("written");
 
     let found = keyring.find(1).await.expect("generation 1 opens");
     keyring.replicate(&found).await.expect("the store answers");
-    let leftovers = keyring.retire(found.generation).await.expect("the store answers");
+    let leftovers = keyring.clear(&found).await.expect("the store answers");
+    let successor = keyring.succeed(&found, Epoch::floor_at(now()), &[], now()).await.expect("a successor");
 
-    assert_eq!((found.generation, leftovers), (present.generation, 2));
-    assert!(keyring.is_only(1).await.expect("the store answers"));
+    assert_eq!((found.generation, leftovers, successor.generation), (1, 1, 2));
+    assert_eq!(keyring.find(1).await.expect("the next one opens").generation, 2);
+}
+
+#[tokio::test]
+async fn of_runs_that_know_nothing_of_each_other_one_makes_the_generation_and_none_takes_it_back() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (k1, k2, g) = (dir.path().join("k1"), dir.path().join("k2"), dir.path().join("g"));
+    let first = keyring(&[&k1, &k2], &[&g]);
+    first.create_first(now()).await.expect("empty key stores");
+    first.load(1).await.expect("it was just made");
+    let ends = at("2026-07-01T12:00:00Z");
+    let (scope, sealed) = wrapped(&first, ends);
+
+    for round in 1..=20 {
+        let runs = (0..8).map(|_| {
+            let keyring = keyring(&[&k1, &k2], &[&g]);
+            tokio::spawn(async move {
+                let present = keyring.find(round).await?;
+                keyring.replicate(&present).await?;
+                keyring.clear(&present).await?;
+                let successor = keyring.succeed(&present, Epoch::floor_at(now()), &[], now()).await?;
+                keyring.retire(successor.generation).await?;
+                Ok::<_, KeyringError>(successor.generation)
+            })
+        });
+        let mut made = Vec::new();
+        for run in runs.collect::<Vec<_>>() {
+            match run.await.expect("no run panics") {
+                Ok(generation) => made.push(generation),
+                Err(KeyringError::Overtaken(_) | KeyringError::NotReadBack { .. } | KeyringError::Store(_)) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        made.sort();
+        let (last, unique) = (made.last().copied(), made.windows(2).all(|pair| pair[0] != pair[1]));
+        assert!(unique && !made.is_empty(), "{made:?}");
+        let keyring = keyring(&[&k1, &k2], &[&g]);
+        let present = keyring.find(round).await.expect("a generation lives");
+        assert!(Some(present.generation) >= last);
+        keyring.load(round).await.expect("it opens");
+        assert!(keyring.unwrap(&scope, &sealed, &binding(ends)).is_ok());
+    }
 }
 
 #[tokio::test]

@@ -250,7 +250,8 @@ fn a_command_that_is_not_built_or_not_possible_ends_with_a_clear_error() {
         &["serve", "--listen", "0.0.0.0:0"][..],
         &["serve", "--tls-cert", "x", "--tls-key", "y"],
         &["serve", "--catalog", "postgres://x"],
-        &["serve", "--key-store", "s3://x"],
+        &["serve", "--key-store", "s3://"],
+        &["serve", "--s3-part-len", "1MiB"],
         &["serve", "--upload-bytes-max", "lots"],
     ] {
         let (code, text) = vault.exit(args, None);
