@@ -297,7 +297,8 @@ pub(super) async fn finish(db: &Session, finished: &Finished) -> Outcome<crate::
         [&key, &place.epoch, &state, &completeness, &changed_at, &plain_len, &object, &sealed_len, &digest, &holder];
     let wraps: [&(dyn ToSql + Sync); 5] = [&key, &trees, &epochs, &tags, &sealed];
     let (bind, update) = tokio::join!(db.execute(BIND, &wraps), db.execute(FINISH, &row));
-    (update?, bind?);
+    update?;
+    bind?;
     if let Some(label) = &finished.label {
         db.execute("UPDATE content SET label = $3 WHERE id = $1 AND ends = $2", &[&key, &place.epoch, label]).await?;
     }
