@@ -293,8 +293,10 @@ fn a_peer_that_gives_up_a_thousand_requests_is_asked_to_connect_anew() {
         }
     };
 
-    assert_eq!(goodbye[4..8], 0_u32.to_be_bytes(), "NO_ERROR");
-    assert!((1_000..1_500).contains(&given_up), "{given_up} were given up");
+    // NO_ERROR; or ENHANCE_YOUR_CALM, where the server was so slow that the resets came before it had begun.
+    let is_slow = goodbye[4..8] == 11_u32.to_be_bytes();
+    assert!(is_slow || goodbye[4..8] == 0_u32.to_be_bytes(), "{goodbye:?}");
+    assert!(is_slow || (1_000..1_500).contains(&given_up), "{given_up} were given up");
 }
 
 #[test]
