@@ -1,6 +1,7 @@
 //! Wiring: the only place that picks backends. From checked settings to verbs that are ready to run.
 
 mod backends;
+mod certificates;
 mod descriptors;
 mod exclusive;
 mod follow;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+pub use certificates::Certificates;
 pub use descriptors::Descriptors;
 pub use exclusive::Exclusive;
 pub use follow::Follower;

@@ -31,6 +31,11 @@ pub async fn run(config: Config, output: Output) -> Outcome {
     if !config.listen.ip().is_loopback() {
         return Err(Failure::Config("quickstart uses a key that everyone knows: it listens on loopback only".into()));
     }
+    if config.tls.is_some() {
+        return Err(Failure::Config(
+            "quickstart shows plain HTTP: leave tls.cert and tls.key away, or use 'serve'".into(),
+        ));
+    }
     let data_dir = config.data_dir.display().to_string();
     make_example_vault(&config).await?;
     let server = Server::start(config).await?;

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::output::Output;
 use super::{Failure, Outcome};
-use crate::app::{Descriptors, Exclusive, Follower, Vault};
+use crate::app::{Certificates, Descriptors, Exclusive, Follower, Vault};
 use crate::config::Config;
 use crate::http::serve::{serve, serve_metrics};
 use crate::http::{Face, SharedFace, WireLimits};
@@ -44,6 +44,8 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     face: SharedFace,
+    /// `None`: plain HTTP.
+    certificates: Option<Certificates>,
     follower: Follower,
     exclusive: Exclusive,
 }
@@ -62,7 +64,9 @@ impl Server {
             header_timeout: config.header_timeout,
             drain_timeout: config.drain_timeout,
             trusted_proxies: config.trusted_proxies.clone(),
+            cors_origins: config.cors_origins.clone(),
         };
+        let certificates = config.tls.clone().map(Certificates::start).transpose()?;
         let vault = Arc::new(Vault::open(config).await?);
         for warning in vault.keyring.warnings() {
             tracing::warn!("{warning}");
@@ -86,11 +90,12 @@ impl Server {
         });
         start_metrics(&vault.config, face.clone()).await?;
         let follower = Follower::start(vault.clone());
-        Ok(Server { vault, listener, address, face, follower, exclusive })
+        Ok(Server { vault, listener, address, face, certificates, follower, exclusive })
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.certificates.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -99,7 +104,9 @@ impl Server {
 
     pub async fn serve(self, stop: impl Future<Output = ()>) {
         tracing::info!(address = %self.address, "serving");
-        serve(self.listener, self.face, stop).await;
+        let secured = self.certificates.as_ref().map(Certificates::present);
+        serve(self.listener, self.face, secured, stop).await;
+        drop(self.certificates);
         drop(self.follower);
         if let Err(error) = self.vault.ingest.part().await {
             tracing::warn!(

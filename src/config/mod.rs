@@ -11,12 +11,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use hyper::Uri;
+use hyper::header::HeaderValue;
 use ipnet::IpNet;
 use thiserror::Error;
 
 pub use raw::RawSettings;
 pub use replica::ReplicaConfig;
-pub use secret::{EXAMPLE_KEY, key_from_text, key_text, read_key, write_key};
+pub use secret::{EXAMPLE_KEY, key_from_text, key_text, read_key, refuse_readable_by_others, write_key};
 
 use crate::bucket::S3Settings;
 use crate::catalog::postgres;
@@ -43,7 +45,10 @@ pub struct Config {
     pub generation_store: Vec<KeyPlace>,
     pub master_key: KeySource,
     pub spool_dir: PathBuf,
+    /// `None`: plain HTTP.
+    pub tls: Option<TlsFiles>,
     pub trusted_proxies: Vec<IpNet>,
+    pub cors_origins: Vec<HeaderValue>,
     pub upload: UploadLimits,
     pub upload_idle: Duration,
     /// Bytes per second; 0: any.
@@ -71,6 +76,24 @@ pub enum CatalogPlace {
     Sqlite(PathBuf),
     /// Its `Debug` says host and database alone.
     Postgres(Box<postgres::Settings>),
+}
+
+/// What TLS is made of.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+    pub clients: Clients,
+}
+
+/// Whether clients show certificates, and by which authorities.
+#[derive(Clone, Debug)]
+pub enum Clients {
+    /// They are not asked.
+    Unasked,
+    /// One that is shown must be good.
+    May(PathBuf),
+    Must(PathBuf),
 }
 
 /// Where metrics are served; a default that is taken by another process is a warning, a chosen address an error.
@@ -101,16 +124,19 @@ impl Config {
         let data_dir = raw.data_dir.unwrap_or_else(|| "callvault-data".into());
         let listen = address("listen", raw.listen.as_deref().unwrap_or("127.0.0.1:8787"))?;
         let trusted_proxies = networks(&raw.trusted_proxies.unwrap_or_default())?;
-        if raw.tls.cert.is_some() || raw.tls.key.is_some() {
-            return Err(ConfigError(
-                "tls.cert and tls.key: TLS is not built yet; name a proxy in trusted_proxies".into(),
-            ));
-        }
-        if !listen.ip().is_loopback() && trusted_proxies.is_empty() {
+        let tls = tls_files(raw.tls)?;
+        if tls.is_none() && !listen.ip().is_loopback() && trusted_proxies.is_empty() {
             return Err(ConfigError(format!(
-                "listen {listen}: plain HTTP is served on loopback only; listen on 127.0.0.1, or put a proxy with TLS in front \
-                 and name its address in trusted_proxies"
+                "listen {listen}: plain HTTP is served on loopback only; give tls.cert and tls.key, or listen on 127.0.0.1, or \
+                 put a proxy with TLS in front and name its address in trusted_proxies"
             )));
+        }
+        if tls.is_some() && raw.replica.url.is_some() {
+            return Err(ConfigError(
+                "replica.url with tls.cert: servers of one vault reach each other by plain HTTP; leave TLS to a proxy in front of \
+                 each, or run one server"
+                    .into(),
+            ));
         }
         let is_chosen = raw.metrics_listen.is_some();
         let metrics = address("metrics_listen", raw.metrics_listen.as_deref().unwrap_or("127.0.0.1:9187"))?;
@@ -131,7 +157,15 @@ impl Config {
             generation_store,
             master_key: key_source(raw.master_key, raw.master_key_file, &data_dir)?,
             spool_dir: raw.spool_dir.unwrap_or_else(|| data_dir.join("spool")),
+            tls,
             trusted_proxies,
+            cors_origins: raw
+                .cors
+                .origins
+                .unwrap_or_default()
+                .iter()
+                .map(|text| origin(text))
+                .collect::<Result<_, _>>()?,
             upload: UploadLimits {
                 bytes_max: size("upload.bytes_max", raw.upload.bytes_max.as_deref(), UPLOAD_BYTES_MAX)?,
                 count_max: raw.upload.count_max.unwrap_or(UPLOAD_COUNT_MAX),
@@ -224,6 +258,47 @@ pub fn networks(texts: &[String]) -> Result<Vec<IpNet>, ConfigError> {
         parse(text).map_err(|_| ConfigError(format!("{text:?} is no network: write it as 10.0.0.0/8 or 10.1.2.3")))
     });
     parsed.collect()
+}
+
+fn tls_files(raw: raw::Tls) -> Result<Option<TlsFiles>, ConfigError> {
+    let raw::Tls { cert, key, client_ca, client_required } = raw;
+    let is_required = client_required.unwrap_or(false);
+    let clients = match (client_ca, is_required) {
+        (None, false) => Clients::Unasked,
+        (Some(authorities), false) => Clients::May(authorities),
+        (Some(authorities), true) => Clients::Must(authorities),
+        (None, true) => {
+            let advice = "tls.client_required needs tls.client_ca: the authorities that sign the clients' certificates";
+            return Err(ConfigError(advice.into()));
+        }
+    };
+    match (cert, key) {
+        (Some(cert), Some(key)) => Ok(Some(TlsFiles { cert, key, clients })),
+        (None, None) if matches!(clients, Clients::Unasked) => Ok(None),
+        (None, None) => Err(ConfigError("tls.client_ca is of no use without TLS: give tls.cert and tls.key".into())),
+        _ => Err(ConfigError("tls.cert and tls.key: give both, or neither".into())),
+    }
+}
+
+/// An origin as browsers write it (RFC 6454): scheme and host in small letters, a port unless it is the scheme's own.
+fn origin(text: &str) -> Result<HeaderValue, ConfigError> {
+    let uri = text.parse::<Uri>().ok();
+    let written = uri.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.host()?, uri.port_u16())));
+    let canonical = written.and_then(|(scheme, host, port)| match (scheme, port) {
+        ("http", Some(80)) | ("https", Some(443)) => None,
+        ("http" | "https", Some(port)) => Some(format!("{scheme}://{host}:{port}")),
+        ("http" | "https", None) => Some(format!("{scheme}://{host}")),
+        _ => None,
+    });
+    canonical
+        .filter(|canonical| canonical == text && *canonical == text.to_ascii_lowercase() && !text.contains('*'))
+        .and_then(|canonical| HeaderValue::try_from(canonical).ok())
+        .ok_or_else(|| {
+            ConfigError(format!(
+                "cors.origins {text:?}: an origin as browsers send it, such as https://portal.example.com or \
+                 http://localhost:3000, without a path; wildcards are not taken"
+            ))
+        })
 }
 
 fn catalog_place(url: Option<&str>, raw: &raw::Postgres, data_dir: &Path) -> Result<CatalogPlace, ConfigError> {

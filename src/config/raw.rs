@@ -77,6 +77,8 @@ settings! {
         #[command(flatten)]
         tls: Tls,
         #[command(flatten)]
+        cors: Cors,
+        #[command(flatten)]
         s3: S3,
         #[command(flatten)]
         upload: Upload,
@@ -95,10 +97,26 @@ settings! {
 
 settings! {
     Tls {
-        #[arg(id = "tls-cert", long = "tls-cert", global = true, env = "CALLVAULT_TLS_CERT", value_name = "FILE", hide = true)]
+        /// Certificate of the HTTP listener with those above it, PEM; it is read again when it changes
+        #[arg(id = "tls-cert", long = "tls-cert", global = true, env = "CALLVAULT_TLS_CERT", value_name = "FILE")]
         cert: PathBuf,
-        #[arg(id = "tls-key", long = "tls-key", global = true, env = "CALLVAULT_TLS_KEY", value_name = "FILE", hide = true)]
+        /// Its private key, PEM, mode 0600
+        #[arg(id = "tls-key", long = "tls-key", global = true, env = "CALLVAULT_TLS_KEY", value_name = "FILE")]
         key: PathBuf,
+        /// Authorities whose client certificates are accepted, PEM
+        #[arg(id = "tls-client-ca", long = "tls-client-ca", global = true, env = "CALLVAULT_TLS_CLIENT_CA", value_name = "FILE")]
+        client_ca: PathBuf,
+        /// Whether clients without a certificate are refused [default: false]
+        #[arg(id = "tls-client-required", long = "tls-client-required", global = true, env = "CALLVAULT_TLS_CLIENT_REQUIRED", value_name = "BOOL")]
+        client_required: bool,
+    }
+}
+
+settings! {
+    Cors {
+        /// Origins whose pages may read answers, such as https://portal.example.com, separated by commas [default: none]
+        #[arg(id = "cors-origins", long = "cors-origins", global = true, env = "CALLVAULT_CORS_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
+        origins: Vec<String>,
     }
 }
 

@@ -81,7 +81,8 @@ pub(super) fn is_example(key: &MasterKey) -> bool {
     key.expose().ct_eq(example.expose()).into()
 }
 
-pub(super) fn refuse_readable_by_others(path: &Path) -> Result<(), ConfigError> {
+/// A file that holds a secret is for its owner, and his group, alone.
+pub fn refuse_readable_by_others(path: &Path) -> Result<(), ConfigError> {
     let unreadable = |error| ConfigError(format!("{} cannot be read: {error}", path.display()));
     let mode = std::fs::metadata(path).map_err(unreadable)?.mode();
     if mode & 0o007 != 0 {

@@ -7,10 +7,23 @@
 //! | over | is refused | ends; what came of it is kept | is cut off soon |
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
 use crate::model::{Error, Problem, Result};
+
+/// When the drain begins: a request on a connection that was made before may be on its way for this long.
+pub const FIRST_WAIT: Duration = Duration::from_millis(250);
+/// The last answers are written and read within this, after the last upload.
+pub const PART_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// When a connection was accepted. Its task may run for the first time much later.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Came {
+    BeforeDrain,
+    InDrain,
+}
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {

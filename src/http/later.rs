@@ -6,11 +6,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use axum::Router;
-use axum::extract::Request;
 use axum::response::Response;
 use futures::future::BoxFuture;
-use tower_service::Service;
 
 /// What was promised; taken once. Extensions of a response have to be `Clone` and `Sync`.
 #[derive(Clone)]
@@ -30,10 +27,10 @@ pub fn later(answer: impl Future<Output = Response> + Send + 'static) -> Respons
     promise
 }
 
-/// Answers a request by its route; what the route promised is waited for.
-pub fn answer(mut router: Router, request: Request) -> impl Future<Output = Response> + Send {
+/// Waits for what a route answers, and for what it promises.
+pub fn answer(routed: impl Future<Output = Response> + Send) -> impl Future<Output = Response> + Send {
     let routed = Box::pin(async move {
-        let mut response = router.call(request).await.unwrap_or_else(|never| match never {});
+        let mut response = routed.await;
         match response.extensions_mut().remove::<Later>() {
             None => Routed::Answer(response),
             Some(Later(promised)) => Routed::Promise(promised),

@@ -2,7 +2,11 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | [`serve`] | the accept loop: connections, limits, the end |
+//! | [`serve`] | the accept loop: connections, their number, the end |
+//! | [`tls`] | the handshake of a secured connection |
+//! | [`http1`], [`http2`] | a connection's requests and limits, in each of the two versions |
+//! | [`answer`] | one request: its route, its answer, what stands on every answer |
+//! | [`cors`] | pages of other origins |
 //! | [`drain`] | how a server stops, as its requests see it |
 //! | [`paced`] | how a connection is read: by the page, until it proves to be fast |
 //! | [`routes`] | the table of routes |
@@ -12,7 +16,7 @@
 //! | [`metadata`] | an upload's description, from headers and query |
 //! | [`body`] | request bodies with their limits of time |
 //! | [`later`] | an answer that comes when a body has been received |
-//! | [`linger`] | an answer is read before its connection closes |
+//! | [`linger`] | an answer is read before its connection closes, or its request is reset |
 //! | [`outlive`] | uploads end, whatever becomes of their connection |
 //! | [`audio`] | `GET,HEAD /v1/recordings/{id}/audio` |
 //! | [`range`] | which bytes a request asks for |
@@ -22,10 +26,14 @@
 //! | [`problem`] | errors as RFC 9457, and the pages that explain them |
 //! | [`ops`] | health, readiness, metrics |
 
+pub mod answer;
 pub mod audio;
 pub mod auth;
 pub mod body;
+pub mod cors;
 pub mod drain;
+pub mod http1;
+pub mod http2;
 pub mod later;
 pub mod linger;
 pub mod metadata;
@@ -40,11 +48,13 @@ pub mod recordings;
 pub mod resumable;
 pub mod routes;
 pub mod serve;
+pub mod tls;
 pub mod upload;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::header::HeaderValue;
 use ipnet::IpNet;
 
 use crate::catalog::SharedCatalog;
@@ -84,8 +94,10 @@ pub struct WireLimits {
     pub header_timeout: Duration,
     /// How long running requests may go on once the server stops.
     pub drain_timeout: Duration,
-    /// Peers other than loopback that are listened to, and whose `X-Forwarded-For` is believed.
+    /// Whose `X-Forwarded-For` is believed; without TLS also the only peers, besides loopback, that are listened to.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whose pages may read answers.
+    pub cors_origins: Vec<HeaderValue>,
 }
 
 pub type SharedFace = Arc<Face>;

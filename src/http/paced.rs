@@ -9,29 +9,29 @@ use std::task::{Context, Poll, ready};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Half of hyper's smallest buffer.
 const PIECE_LEN: usize = 4 << 10;
 /// Full pieces in a row after which a sender is fast: 64 KiB, eight seconds of G.711.
 const FULL_PIECES_MIN: u32 = 16;
-pub struct Paced {
-    stream: TokioIo<TcpStream>,
+
+pub struct Paced<S> {
+    stream: TokioIo<S>,
     full_pieces: u32,
 }
 
-impl Paced {
-    pub fn new(stream: TcpStream) -> Paced {
+impl<S> Paced<S> {
+    pub fn new(stream: S) -> Paced<S> {
         Paced { stream: TokioIo::new(stream), full_pieces: 0 }
     }
 
-    pub fn into_inner(self) -> TcpStream {
+    pub fn into_inner(self) -> S {
         self.stream.into_inner()
     }
 }
 
-impl Read for Paced {
+impl<S: AsyncRead + Unpin> Read for Paced<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -50,7 +50,7 @@ impl Read for Paced {
     }
 }
 
-impl Write for Paced {
+impl<S: AsyncWrite + Unpin> Write for Paced<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }

@@ -5,9 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use axum::body::Body;
 use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
-use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hyper::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{HeaderMap, StatusCode};
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use crate::model::error::chain;
 use crate::model::{Error, Kind, Problem};
@@ -128,14 +131,21 @@ pub async fn pages() -> Response {
     html("Problems", &format!("<ul>{}</ul>", Problem::ALL.iter().map(item).collect::<String>()))
 }
 
+const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:40em;margin:3em auto;padding:0 1em}";
+
+/// A page that may show its own style, and load, send and run nothing.
 fn html(title: &str, content: &str) -> Response {
     let title = escape(title);
     let page = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title} - callvault</title>\
-         <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:40em;margin:3em auto;padding:0 1em}}</style>\
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title} - callvault</title><style>{STYLE}</style>\
          <h1>{title}</h1>{content}"
     );
-    ([(CONTENT_TYPE, "text/html; charset=utf-8")], page).into_response()
+    let style = STANDARD.encode(Sha256::digest(STYLE));
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    );
+    let headers = [(CONTENT_TYPE, "text/html; charset=utf-8"), (CONTENT_SECURITY_POLICY, policy.as_str())];
+    (headers, page).into_response()
 }
 
 fn escape(text: &str) -> String {

@@ -6,58 +6,38 @@
 //! far as it came before [`serve`] returns: as a partial recording, or open in the spool for the next start where it is
 //! resumable. Where nothing runs it returns at once.
 //! # Limits
-//! Of one connection: a head of `HEAD_LEN_MAX` with `HEADERS_MAX` fields, within `upload.header_timeout`; trailers and
-//! extensions of chunks no longer than that. Of all: as many as open files allow; more wait to be taken in. What cannot be parsed is answered by hyper: 400, 414 or 431, without a body.
+//! Of all connections: as many as open files allow; more wait to be taken in. Of one: [`super::http1`], [`super::http2`]; of
+//! one that is not secured yet: [`super::tls`].
 
-use std::convert::Infallible;
-use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
-use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::task::Poll;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::ConnectInfo;
-use axum::response::Response;
 use axum::routing::get;
-use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONNECTION, HeaderValue};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Method, Request};
-use hyper_util::rt::TokioTimer;
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
 
-use super::drain::{Drain, Phase};
-use super::paced::Paced;
-use super::{SharedFace, later, linger, ops, routes};
+use super::answer::{Answers, Line};
+use super::drain::{Came, PART_TIME_MAX};
+use super::tls::{Handshakes, Place, Present};
+use super::{SharedFace, http1, http2, linger, ops, routes, tls};
 
 /// Uploads that are ended are finished within this, after the drain.
 const FINISH_TIME_MAX: Duration = Duration::from_secs(5);
-/// The last answers are written and read within this, after the last upload.
-const PART_TIME_MAX: Duration = Duration::from_secs(1);
-/// When the drain begins: a request on a connection that was made before may be on its way for this long.
-const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// After an error of accept(2), such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Of a request for metrics.
+const METRICS_HEAD_TIME_MAX: Duration = Duration::from_secs(10);
 /// What happens with every connection is told this often.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
-// Limit: what one connection reads ahead. Less costs bulk uploads a quarter more CPU.
-const READ_AHEAD_MAX: usize = 128 << 10;
-// Limit: of a request's head, and of a body's trailers. The call's data, each field as long as it may be and percent-encoded,
-// need 24 KiB.
-const HEAD_LEN_MAX: usize = 32 << 10;
-// Limit: fields in a head, and in trailers.
-const HEADERS_MAX: usize = 100;
-
-/// Serves until `stop` resolves, and drains.
-pub async fn serve(listener: TcpListener, face: SharedFace, stop: impl Future<Output = ()>) {
-    let mut doors = Doors::new(listener, face.clone());
+/// Serves until `stop` resolves, and drains. Every connection is secured where there is a configuration for it.
+pub async fn serve(listener: TcpListener, face: SharedFace, secured: Option<Present>, stop: impl Future<Output = ()>) {
+    let mut doors = Doors::new(listener, face.clone(), secured);
     doors.tend(stop).await;
     face.drain.begin();
     doors.before = std::mem::take(&mut doors.open);
@@ -72,18 +52,19 @@ pub async fn serve(listener: TcpListener, face: SharedFace, stop: impl Future<Ou
 /// Serves metrics until the process ends, and tells whoever asks whether it is ready: a kubelet is no trusted proxy.
 pub async fn serve_metrics(listener: TcpListener, face: SharedFace) {
     let (metrics, ready) = (face.clone(), face.clone());
-    let app = Router::new()
+    let router = Router::new()
         .route("/metrics", get(move |headers| ops::metrics(metrics.clone(), headers)))
         .route("/healthz", get(ops::healthz))
         .route("/readyz", get(move || ops::readyz(ready.clone())));
+    let answers = Answers::new(router, face, Line::Plain);
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let (app, face) = (app.clone(), face.clone());
+                let answers = answers.clone();
+                let _ = stream.set_nodelay(true);
                 tokio::spawn(async move {
-                    if let Some(stream) =
-                        answer(stream, peer, app, Duration::from_secs(10), &face.drain, Came::BeforeDrain).await
-                    {
+                    let answered = http1::answer(stream, peer, answers, METRICS_HEAD_TIME_MAX, Came::BeforeDrain).await;
+                    if let Some(stream) = answered {
                         linger::close(stream).await;
                     }
                 });
@@ -96,8 +77,10 @@ pub async fn serve_metrics(listener: TcpListener, face: SharedFace) {
 /// A listener with its connections.
 struct Doors {
     listener: TcpListener,
-    router: Router,
+    answers: Answers,
     face: SharedFace,
+    secured: Option<Present>,
+    handshakes: Handshakes,
     /// Each gives its stream back when its last answer was written.
     open: JoinSet<Option<TcpStream>>,
     /// Those that were open when the drain began.
@@ -108,17 +91,26 @@ struct Doors {
 }
 
 impl Doors {
-    fn new(listener: TcpListener, face: SharedFace) -> Doors {
-        let router = routes::router(face.clone());
-        let (open, before, parting) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
-        Doors { listener, router, face, open, before, parting, complained_at: None }
+    fn new(listener: TcpListener, face: SharedFace, secured: Option<Present>) -> Doors {
+        let line = if secured.is_some() { Line::Secured } else { Line::Plain };
+        Doors {
+            listener,
+            answers: Answers::new(routes::router(face.clone()), face.clone(), line),
+            face,
+            secured,
+            handshakes: Handshakes::default(),
+            open: JoinSet::new(),
+            before: JoinSet::new(),
+            parting: JoinSet::new(),
+            complained_at: None,
+        }
     }
 
     /// Takes and tends connections until `end` resolves; in the drain no longer than something runs that ran before.
     async fn tend(&mut self, end: impl Future<Output = ()>) {
         let mut end = pin!(end);
         while !self.face.drain.is_draining() || !self.before.is_empty() {
-            let has_room = self.has_room();
+            let has_room = has_room(self.face.limits.descriptors_max);
             if !has_room {
                 self.complain(|| tracing::warn!("more clients than the limit of open files allows; they wait"));
             }
@@ -139,22 +131,22 @@ impl Doors {
         }
     }
 
-    /// Whether the work on one more connection will find the descriptors that it needs. The kernel gives the lowest number
-    /// that is free, so that a new one tells how many are open.
-    fn has_room(&self) -> bool {
-        let max = self.face.limits.descriptors_max;
-        max == u64::MAX || self.listener.as_fd().try_clone_to_owned().is_ok_and(|fd| (fd.as_raw_fd() as u64) < max)
-    }
-
     fn take(&mut self, stream: TcpStream, peer: SocketAddr) {
-        if !is_welcome(&self.face, peer) {
-            tracing::warn!(%peer, "a connection was refused: its address is neither loopback nor a trusted proxy");
-            return;
+        let (answers, header_timeout) = (self.answers.clone(), self.face.limits.header_timeout);
+        let came = if self.face.drain.is_draining() { Came::InDrain } else { Came::BeforeDrain };
+        let _ = stream.set_nodelay(true);
+        match &self.secured {
+            Some(present) => {
+                let (config, place) = (present.borrow().clone(), self.handshakes.begin());
+                self.open.spawn(answer_secured(stream, peer, config, place, answers, came));
+            }
+            None if is_welcome(&self.face, peer) => {
+                self.open.spawn(http1::answer(stream, peer, answers, header_timeout, came));
+            }
+            None => {
+                tracing::warn!(%peer, "a connection was refused: its address is neither loopback nor a trusted proxy");
+            }
         }
-        let (router, face) = (self.router.clone(), self.face.clone());
-        let came = if face.drain.is_draining() { Came::InDrain } else { Came::BeforeDrain };
-        self.open
-            .spawn(async move { answer(stream, peer, router, face.limits.header_timeout, &face.drain, came).await });
     }
 
     fn part(&mut self, ended: Result<Option<TcpStream>, JoinError>) {
@@ -196,99 +188,36 @@ impl Doors {
     }
 }
 
-/// When a connection was accepted. Its task may run for the first time much later.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Came {
-    BeforeDrain,
-    InDrain,
-}
-
-/// Answers a connection's requests; gives back the stream that is to be closed with care. `None`: nobody waits for anything
-/// there.
-async fn answer(
+/// Answers a connection that begins with a handshake. What only the handshake and HTTP/2 need is boxed: a call that goes on
+/// does not keep it.
+async fn answer_secured(
     stream: TcpStream,
     peer: SocketAddr,
-    router: Router,
-    header_timeout: Duration,
-    drain: &Drain,
+    config: Arc<ServerConfig>,
+    place: Place,
+    answers: Answers,
     came: Came,
 ) -> Option<TcpStream> {
-    let _ = stream.set_nodelay(true);
-    let is_asked = AtomicBool::new(false);
-    let service = service_fn(|request| {
-        is_asked.store(true, Relaxed);
-        Box::pin(call(router.clone(), peer, request))
-    });
-    let takes_more = came == Came::BeforeDrain;
-    let mut connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
-        .max_headers(HEADERS_MAX)
-        .max_header_size(HEAD_LEN_MAX)
-        .max_buf_size(READ_AHEAD_MAX)
-        // A client may close its sending side and still read the answer.
-        .half_close(true)
-        .keep_alive(takes_more)
-        .serve_connection(Paced::new(stream), service);
-    let mut ended = None;
-    if takes_more {
-        ended = tokio::select! {
-            ended = poll_fn(|context| connection.poll_without_shutdown(context)) => Some(ended),
-            () = drain.reached(Phase::Draining) => None,
-        };
-        if ended.is_none() && !is_asked.load(Relaxed) {
-            let first = poll_fn(|context| connection.poll_without_shutdown(context));
-            ended = tokio::time::timeout(FIRST_WAIT, first).await.ok();
-        }
-        if ended.is_none() {
-            Pin::new(&mut connection).graceful_shutdown();
-            let is_idle = poll_fn(|context| Poll::Ready(connection.poll_without_shutdown(context).is_ready())).await;
-            if is_idle || !is_asked.load(Relaxed) {
-                return None;
-            }
-        }
-    }
-    if ended.is_none() {
-        ended = tokio::select! {
-            ended = poll_fn(|context| connection.poll_without_shutdown(context)) => Some(ended),
-            () = drain.reached(Phase::Over) => None,
-        };
-    }
-    let ended = match ended {
-        Some(ended) => ended,
-        None if !is_asked.load(Relaxed) => return None,
-        // A body that is being received ends by this.
-        None => poll_fn(|context| connection.poll_without_shutdown(context)).await,
+    let header_timeout = answers.face.limits.header_timeout;
+    let shaken = Box::pin(tls::shake_hands(stream, config, place, header_timeout, &answers.face.drain, came)).await;
+    let stream = match shaken {
+        Ok(stream) => Box::new(stream),
+        Err(refused) => return refused,
     };
-    if let Err(error) = ended {
-        tracing::debug!(%peer, %error, "a connection broke");
-    }
-    Some(connection.into_parts().io.into_inner())
+    let stream = match tls::speaks_http2(&stream) {
+        true => Box::pin(http2::answer(stream, peer, answers, header_timeout, came)).await,
+        false => http1::answer(stream, peer, answers, header_timeout, came).await,
+    };
+    Box::pin(tls::part(*stream?)).await
 }
 
-/// Any case of method: hyper tells `put` from `PUT`, senders do not.
-///
-/// Limit: a call that goes on keeps this future for as long as it lasts; the request is in that of its route, and gone.
-fn call(
-    router: Router,
-    peer: SocketAddr,
-    request: Request<Incoming>,
-) -> impl Future<Output = Result<Response, Infallible>> + Send {
-    let mut request = request.map(Body::new);
-    if let Ok(upper) = request.method().as_str().to_ascii_uppercase().parse::<Method>() {
-        *request.method_mut() = upper;
-    }
-    request.extensions_mut().insert(ConnectInfo(peer));
-    let has_body = !request.body().is_end_stream();
-    let answer = later::answer(router, request);
-    async move {
-        let mut response = answer.await;
-        // What is left of a refused body is not read as a next request: the client is told not to send one here.
-        if has_body && !response.status().is_success() {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        Ok(response)
-    }
+/// Whether the work on one more connection or request will find the descriptors that it needs. The kernel gives the lowest
+/// number that is free, so that a new one tells how many are open.
+pub fn has_room(descriptors_max: u64) -> bool {
+    let is_below = |stderr: std::io::Stderr| {
+        stderr.as_fd().try_clone_to_owned().is_ok_and(|fd| (fd.as_raw_fd() as u64) < descriptors_max)
+    };
+    descriptors_max == u64::MAX || is_below(std::io::stderr())
 }
 
 /// Plain HTTP is for this machine, and for proxies that are named.

@@ -1,7 +1,8 @@
 //! Logs: lines on stderr that read alone, with fields that can be searched.
 //!
 //! # Secrecy
-//! No number, name, token, key or query string is ever a field. Requests are not logged as such: the audit is for that.
+//! No number, name, token, key or query string is ever a field. Requests are not logged as such: the audit is for that. What the
+//! HTTP/2 library says of a peer's frames is left out at every level.
 
 #[cfg(debug_assertions)]
 pub mod journal;
@@ -34,6 +35,7 @@ pub fn init(default_level: &str) -> Result<(), String> {
         Some("text") => false,
         Some(_) => return Err(format!("{FORMAT} is 'text' or 'json'")),
     };
+    let filter = filter.add_directive("h2=off".parse().expect("a directive"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // A second call (tests in one process) keeps the first.
     let _ = match is_json {

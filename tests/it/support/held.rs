@@ -137,13 +137,14 @@ impl HeldVault {
                 header_timeout: Duration::from_secs(10),
                 drain_timeout: Duration::from_secs(10),
                 trusted_proxies: Vec::new(),
+                cors_origins: Vec::new(),
             },
             drain: Arc::default(),
             expire_stats: Arc::default(),
             probes: Default::default(),
             peers: self.app.peers(),
         };
-        let task = tokio::spawn(serve(listener, Arc::new(face), std::future::pending()));
+        let task = tokio::spawn(serve(listener, Arc::new(face), None, std::future::pending()));
         HeldServer { url: format!("http://{address}"), task }
     }
 

@@ -4,6 +4,7 @@ pub mod held;
 pub mod journal;
 pub mod postgres;
 pub mod s3;
+pub mod secured;
 pub mod slow;
 pub mod wire;
 
@@ -214,7 +215,7 @@ impl Server {
     }
 
     pub fn address(&self) -> &str {
-        self.url.strip_prefix("http://").expect("plain HTTP")
+        self.url.split_once("://").expect("a url").1
     }
 
     pub fn log_text(&self) -> String {
