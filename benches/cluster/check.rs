@@ -93,6 +93,12 @@ pub async fn run(parts: &Parts, world: &Arc<World>) -> Checked {
     }
     checked.ended = ended;
     checked.spool_files = parts.spooled_files().iter().map(|path| path.to_string_lossy().into_owned()).collect();
+    // A segment is named after its recording; logs and locks stay while their server runs.
+    let is_segment = |path: &&String| path.rsplit('/').next().is_some_and(|name| name.len() > 36 && name.contains('.'));
+    let segments = checked.spool_files.iter().filter(is_segment).count();
+    if segments > 0 {
+        world.ledger.fault(format!("{segments} segments stay in the spools, and no row leads to them"));
+    }
     if let Err(text) = parts.tried(&["verify"], None) {
         world.ledger.fault(format!("verify: {text}"));
     }

@@ -380,11 +380,15 @@ impl Ingest {
             }
             Err(error) => return Err(not_committed(error)),
         }
-        if state == State::Stored
-            && let Err(error) = self.reader.spool.remove(target.segment())
-        {
-            tracing::warn!(error = chain(&error), "a segment that is not needed stays in the spool");
+        let mut segments = Vec::new();
+        if state == State::Stored {
+            segments.push(target.segment());
         }
+        // A partial recording has grown into another object: no row leads to the one on which it rested.
+        if target.row.state == State::Spooled && target.row.object != target.object {
+            segments.push(SegmentName::whole(target.row.id, target.row.object));
+        }
+        self.forget(Obsolete { segments, frames: Vec::new() });
         Ok(target.row.clone().finished(finished))
     }
 

@@ -231,6 +231,9 @@ fn a_name_that_another_server_knows_is_compared_and_continued_there() {
     let rest = other.put("running", &bytes[20_000..]).header("Content-Range", "bytes 20000-59999/60000").send();
     assert_eq!(rest.id(202), running);
     assert!(other.play(&running) == bytes);
+    let files = crate::support::files(first.spool.as_ref());
+    let of_running = |path: &&std::path::PathBuf| path.to_string_lossy().contains(&running);
+    assert_eq!(files.iter().filter(of_running).count(), 1, "what it grew out of takes no more room: {files:?}");
 }
 
 #[test]
