@@ -87,10 +87,7 @@ pub async fn run(vault: Vault, command: PersonCommand, output: Output) -> Outcom
         PersonCommand::Set(args) => {
             let change = PersonChange {
                 name: args.name,
-                subject: args
-                    .subject
-                    .map(|text| none_or(text, |text| Ok(checked_subject(text)?)))
-                    .transpose()?,
+                subject: args.subject.map(|text| none_or(text, |text| Ok(checked_subject(text)?))).transpose()?,
                 vog: args.vog.map(|text| none_or(text, |text| day("vog", &text, now))).transpose()?,
                 nda: args.nda.map(|text| none_or(text, |text| day("nda", &text, now))).transpose()?,
                 disabled_at: args.disabled.map(|switch| switch.is_on().then_some(now)),

@@ -192,7 +192,13 @@ impl Config {
                 every => Some(duration("expire.every", every, EXPIRE_EVERY)?),
             },
             drain_timeout: duration("drain.timeout", raw.drain.timeout.as_deref(), DRAIN_TIMEOUT)?,
-            access: AccessConfig::check(raw.four_eyes, raw.four_eyes_window.as_deref(), &raw.link, &raw.watch, &raw.rate)?,
+            access: AccessConfig::check(
+                raw.four_eyes,
+                raw.four_eyes_window.as_deref(),
+                &raw.link,
+                &raw.watch,
+                &raw.rate,
+            )?,
             replica: ReplicaConfig::check(raw.replica, raw.catalog.as_deref())?,
             data_dir,
         })

@@ -235,8 +235,7 @@ impl DataKey {
     /// `HKDF-Expand(DEK, "callvault/v1/link" || tenant4 || recording16 || class1, 32)`.
     pub fn link_key(&self, tenant: TenantNumber, recording: RecordingId, class: Class) -> LinkKey {
         LinkKey::filled(|key| {
-            let info: [&[u8]; 4] =
-                [labels::LINK, &tenant.0.to_be_bytes(), recording.as_bytes(), &[class as u8]];
+            let info: [&[u8]; 4] = [labels::LINK, &tenant.0.to_be_bytes(), recording.as_bytes(), &[class as u8]];
             expand(self, &info, key);
         })
     }

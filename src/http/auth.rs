@@ -29,7 +29,8 @@ use super::Face;
 use crate::catalog::{Bearer, CatalogError, Person, Tenant, TokenKey, TokenRow};
 use crate::crypto::token::Token;
 use crate::model::{
-    Class, Error, PersonId, Principal, PrincipalKind, Problem, Result, Scope, Scopes, Slug, Standing, Timestamp, TokenId,
+    Class, Error, PersonId, Principal, PrincipalKind, Problem, Result, Scope, Scopes, Slug, Standing, Timestamp,
+    TokenId,
 };
 
 /// Who asks, with the tenant's row.
@@ -135,11 +136,7 @@ impl Face {
         Ok(known)
     }
 
-    async fn identify(
-        &self,
-        credentials: Credentials,
-        address: Option<IpAddr>,
-    ) -> std::result::Result<Known, Refused> {
+    async fn identify(&self, credentials: Credentials, address: Option<IpAddr>) -> std::result::Result<Known, Refused> {
         let by = match &credentials.shown {
             Shown::Token(text) => TokenKey::Hash(Token::parse(text).ok_or_else(unknown)?.hash()),
             Shown::Certificate(certificate) => TokenKey::Certificate(certificate.0),

@@ -50,6 +50,8 @@ fn broken(reason: BodyBreak) -> Error {
 }
 
 /// A member that may be left out (`None`), or be `null` (`Some(None)`).
-pub fn told<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> std::result::Result<Option<Option<T>>, D::Error> {
+pub fn told<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    from: D,
+) -> std::result::Result<Option<Option<T>>, D::Error> {
     Option::<T>::deserialize(from).map(Some)
 }

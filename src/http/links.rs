@@ -65,7 +65,7 @@ struct Made {
     /// Where it plays.
     url: String,
     recording: String,
-    class: Class,
+    class: &'static str,
     expires_at: Timestamp,
     address: Option<IpAddr>,
     uses: Option<u32>,
@@ -105,7 +105,8 @@ impl Face {
         caller.reason(parts)?;
         let new: NewLink = self.read_document(parts, body).await?;
         let located = self.playback.locate(caller.tenant.number, recording).await?;
-        let class = choose_class(new.class.as_deref(), &caller, &located).map_err(|error| self.refuse(&caller, error))?;
+        let class =
+            choose_class(new.class.as_deref(), &caller, &located).map_err(|error| self.refuse(&caller, error))?;
         let now = self.clock.now();
         let expires_at = self.end_of_link(&new, &located, class, now)?;
         if new.uses == Some(0) {
@@ -131,7 +132,7 @@ impl Face {
             id: row.id.to_string(),
             url: format!("/v1/play/{text}"),
             recording: recording.to_string(),
-            class,
+            class: class.as_str(),
             expires_at,
             address: row.address,
             uses: row.uses_max,

@@ -167,7 +167,7 @@ impl Face {
 
 /// A paper bears no day that is yet to come, wherever on earth it was written.
 pub fn checked_day(name: &str, day: Option<Date>, now: Timestamp) -> Result<Option<Date>> {
-    let today = now.to_zoned(TimeZone::UTC).date();
+    let today = now.to_zoned_datetime(TimeZone::UTC).date();
     match day {
         Some(day) if today.checked_add(1.day()).is_ok_and(|tomorrow| day > tomorrow) => {
             Err(unprocessable(format!("'{name}' lies in the future: it is the day on which it was issued or signed")))

@@ -142,11 +142,7 @@ impl Face {
             expires_at: new.expires_at,
             revoked_at: None,
             last_used_at: None,
-            networks: networks(&new.cidrs)
-                .map_err(unprocessable)?
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
+            networks: networks(&new.cidrs).map_err(unprocessable)?.iter().map(ToString::to_string).collect(),
             certificate: None,
         };
         let kind = principal::kind_of(kind, row.tenant.is_some(), row.person.is_some(), row.scopes);

@@ -212,7 +212,9 @@ pub fn kind_of(
         PrincipalKind::Person if !has_person => "a token of kind 'person' names the person",
         PrincipalKind::Person if scopes.has(Scope::Ingest) => "a person does not upload: leave the scope 'ingest' out",
         PrincipalKind::Pbx | PrincipalKind::App if has_person => "a token that names a person is of kind 'person'",
-        PrincipalKind::Pbx if !scopes.is_only(Scope::Ingest) => "a pbx uploads, and does nothing else: its scope is 'ingest'",
+        PrincipalKind::Pbx if !scopes.is_only(Scope::Ingest) => {
+            "a pbx uploads, and does nothing else: its scope is 'ingest'"
+        }
         PrincipalKind::Pbx if !has_tenant => "a pbx belongs to a tenant: name it",
         PrincipalKind::App if !has_tenant && !scopes.iter().all(|scope| of_the_house.has(scope)) => {
             "a token without a tenant is the provider's own: it has the scopes 'admin' and 'audit' only; name the tenant"

@@ -2,7 +2,7 @@
 
 use super::Backend;
 use super::fixtures::*;
-use crate::catalog::{Access, Asked, Confirmation, LinkSession, Person, PersonChange, TokenKey};
+use crate::catalog::{Asked, Confirmation, LinkSession, Person, PersonChange, TokenKey};
 use crate::crypto::token::TokenHash;
 use crate::model::{LinkId, PersonId, PrincipalKind, TenantNumber, TokenId};
 
@@ -189,9 +189,7 @@ pub async fn link_is_used_by_as_many_players_as_it_has_uses(backend: &impl Backe
     let (catalog, tenant) = inhabited(backend).await;
     let stored = link(tenant, Some(2));
     catalog.create_link(stored.clone()).await.expect("it is new");
-    let play = async |player, second| {
-        catalog.use_link(session(&stored.id, player, second)).await.expect("it answers")
-    };
+    let play = async |player, second| catalog.use_link(session(&stored.id, player, second)).await.expect("it answers");
 
     assert!(play(1, 0).await);
     assert!(play(1, 59).await, "a session goes on");

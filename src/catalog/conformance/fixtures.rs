@@ -8,8 +8,8 @@ pub use jiff::civil::date;
 
 use super::Backend;
 use crate::catalog::{
-    Announcement, CallRow, CatalogError, CommittedGeneration, Finished, NewRecording, NewTenant, Recording, Result,
-    LinkRow, Person, Run, SearchTokens, SharedCatalog, TokenRow, WrapRow,
+    Announcement, CallRow, CatalogError, CommittedGeneration, Finished, LinkRow, NewRecording, NewTenant, Person,
+    Recording, Result, Run, SearchTokens, SharedCatalog, TokenRow, WrapRow,
 };
 use crate::crypto::token::TokenHash;
 use crate::model::epoch::{Tag, TreeId};

@@ -10,7 +10,8 @@ use crate::catalog::stored::millis;
 use crate::catalog::{CatalogError, NewTenant, Tenant, TenantChange};
 use crate::model::{Slug, TenantNumber, Timestamp};
 
-pub(super) const TENANT: &str = "number, slug, name, recording, customer_term, training_term, cdr_term, created_at, offboarded_at";
+pub(super) const TENANT: &str =
+    "number, slug, name, recording, customer_term, training_term, cdr_term, created_at, offboarded_at";
 
 pub(super) fn number(number: TenantNumber) -> i64 {
     number.0.into()

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use governor::clock::{Clock, MonotonicClock};
+use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 
@@ -106,7 +107,7 @@ impl<C: Clock + Clone> Watch<C> {
 /// One leaky bucket for each key, and one for all that find no room.
 struct Buckets<K: Hash + Eq + Clone, C: Clock> {
     clock: C,
-    buckets: RateLimiter<Option<K>, HashMapStateStore<Option<K>>, C>,
+    buckets: RateLimiter<Option<K>, HashMapStateStore<Option<K>>, C, NoOpMiddleware<C::Instant>>,
 }
 
 impl<K: Hash + Eq + Clone, C: Clock + Clone> Buckets<K, C> {

@@ -29,9 +29,8 @@ const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
 const CATALOG_TIME_MAX: Duration = Duration::from_secs(5);
 
 pub async fn metrics(face: SharedFace, headers: HeaderMap) -> Response {
-    let asked = async {
-        Ok((face.catalog.counts().await?, face.catalog.ring_mark().await?, face.catalog.people().await?))
-    };
+    let asked =
+        async { Ok((face.catalog.counts().await?, face.catalog.ring_mark().await?, face.catalog.people().await?)) };
     let known = match tokio::time::timeout(CATALOG_TIME_MAX, asked).await {
         Ok(Ok(known)) => Some(known),
         Ok(Err(error)) => {

@@ -10,8 +10,7 @@ use crate::catalog::stored::{millis, second};
 use crate::catalog::{CatalogError, LINK_KEPT, LinkRow, LinkSession};
 use crate::model::{LinkId, Timestamp};
 
-const LINK: &str =
-    "id, tenant, recording, class, expires_at, address, uses_max, token, person, created_at, revoked_at";
+const LINK: &str = "id, tenant, recording, class, expires_at, address, uses_max, token, person, created_at, revoked_at";
 
 pub async fn create(db: &Session, link: &LinkRow) -> Outcome<()> {
     let ended = second(link.created_at - LINK_KEPT);

@@ -102,13 +102,7 @@ pub async fn ask(db: &Session, asked: &Asked) -> Outcome<Confirmation> {
             let inserted = db
                 .execute(
                     "INSERT INTO asked (tenant, what, person, at, until) VALUES ($1, $2, $3, $4, $5)",
-                    &[
-                        &tenant,
-                        &asked.what,
-                        &uuid(*asked.person.as_bytes()),
-                        &millis(asked.at),
-                        &millis(asked.until),
-                    ],
+                    &[&tenant, &asked.what, &uuid(*asked.person.as_bytes()), &millis(asked.at), &millis(asked.until)],
                 )
                 .await;
             match inserted {

@@ -8,8 +8,7 @@ use crate::catalog::stored::{millis, second};
 use crate::catalog::{CatalogError, LINK_KEPT, LinkRow, LinkSession, Result};
 use crate::model::{LinkId, Timestamp};
 
-const LINK: &str =
-    "id, tenant, recording, class, expires_at, address, uses_max, token, person, created_at, revoked_at";
+const LINK: &str = "id, tenant, recording, class, expires_at, address, uses_max, token, person, created_at, revoked_at";
 
 pub fn create(db: &Connection, link: &LinkRow) -> Result<()> {
     execute(db, "DELETE FROM link WHERE expires_at < ?1", [second(link.created_at - LINK_KEPT)])?;
