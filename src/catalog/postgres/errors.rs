@@ -97,6 +97,12 @@ impl Trouble {
     }
 }
 
+/// Whether a verb was not done because others held a lock for as long as it was tried.
+pub(super) fn is_locked(error: &CatalogError) -> bool {
+    let CatalogError::Unavailable(source) = error else { return false };
+    matches!(source.downcast_ref(), Some(Said::Statement { code, .. }) if code == SqlState::LOCK_NOT_AVAILABLE.code())
+}
+
 /// The error of a `COMMIT` after which it is certain that nothing was committed.
 pub(super) fn is_refusal(error: &tokio_postgres::Error) -> bool {
     error.as_db_error().is_some_and(|said| !is_fatal(said))

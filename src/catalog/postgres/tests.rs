@@ -189,6 +189,31 @@ async fn rows_without_a_partition_lie_in_the_rest_and_are_moved_by_the_next_look
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_dump_of_the_database_puts_partitions_off_and_keeps_nobody_out() {
+    let database = InDatabase::empty();
+    let (catalog, tenant) = inhabited(&database).await;
+    let new = in_period(tenant, 4);
+    keep(&catalog, &new).await;
+    let reader = database.postgres();
+    let dump = reader.pool.session().await.expect("it answers");
+    // What pg_dump holds on every table, from its beginning to its end.
+    dump.batch("BEGIN; LOCK TABLE recording, content, call, wrap IN ACCESS SHARE MODE").await.expect("it is locked");
+    let left = || database.column("SELECT count(*) FROM recording_rest");
+    assert_eq!(left(), ["0"], "the second opening moved what the first had not known");
+    let late = in_period(tenant, 5);
+    keep(&catalog, &late).await;
+
+    let opened = database.open();
+
+    assert_eq!(left(), ["1"]);
+    assert_eq!(found(&opened, late.id).await.id, late.id);
+    dump.batch("ROLLBACK").await.expect("it ends");
+    dump.settle();
+    let again = database.open();
+    assert_eq!((left(), found(&again, late.id).await.id), (vec!["0".to_owned()], late.id));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dead_period_is_dropped_and_what_was_in_it_is_told_as_gone() {
     let database = InDatabase::empty();
     let (catalog, tenant) = inhabited(&database).await;
