@@ -91,6 +91,11 @@ impl Trouble {
         matches!(self, Trouble::Failed(error) if error.code() == Some(&SqlState::FOREIGN_KEY_VIOLATION))
     }
 
+    /// Others held a lock for longer than a statement would wait.
+    pub fn is_of_locks(&self) -> bool {
+        matches!(self, Trouble::Failed(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE))
+    }
+
     /// A statement behind one that failed, in the same transaction.
     pub fn is_echo(&self) -> bool {
         matches!(self, Trouble::Failed(error) if error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION))
