@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::metadata::query;
@@ -14,28 +15,36 @@ use super::{Face, SharedFace, audio, upload};
 use crate::catalog::{CatalogError, Ending, Listing, Recording, Tenant};
 use crate::model::call::FIELD_LEN_MAX;
 use crate::model::epoch::GRACE;
+use crate::model::shape::Moment;
 use crate::model::{Class, Epoch, Error, Problem, RecordingId, Result, Scope, State, Timestamp};
 use crate::reading::ReadError;
 use crate::reading::life::{self, RecordingView};
 
 // Limit: each row of a page costs two unwrapped keys.
-const LIMIT_MAX: u32 = 1_000;
-const LIMIT_DEFAULT: u32 = 100;
+pub const LIMIT_MAX: u32 = 1_000;
+pub const LIMIT_DEFAULT: u32 = 100;
 
-#[derive(Serialize)]
-struct Page {
+/// A part of a listing.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RecordingPage")]
+pub struct Page {
     recordings: Vec<RecordingView>,
     /// Give it back as `cursor` for the next page; `null`: this was the last.
     cursor: Option<String>,
 }
 
-/// What is final when (DESIGN section 1, promise 4).
-#[derive(Serialize)]
-struct Ended {
+/// What is final when.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Ending")]
+pub struct Ended {
+    #[schemars(with = "RecordingId")]
     id: String,
+    #[schemars(with = "State")]
     state: &'static str,
     /// What can still open it, and until when.
     final_when: &'static str,
+    /// `null`: the next expire run.
+    #[schemars(with = "Option<Moment>")]
     final_at: Option<Timestamp>,
 }
 

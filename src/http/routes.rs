@@ -1,17 +1,16 @@
-//! The table of routes.
+//! From an address to what answers it. What each takes and answers stands in [`super::contract`].
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 
-use super::{SharedFace, ops, problem, receipts, recordings, resumable};
+use super::{SharedFace, contract, ops, problem, receipts, recordings, resumable};
 use crate::model::{Error, Problem};
 
 /// Addresses that the design reserves and that are not built: they say so, and do nothing.
-const NOT_BUILT: [&str; 11] = [
+const NOT_BUILT: [&str; 10] = [
     "/",
-    "/openapi.json",
     "/in/{*rest}",
     "/v1/links/{*rest}",
     "/v1/play/{*rest}",
@@ -32,6 +31,7 @@ pub fn router(face: SharedFace) -> Router {
         .route("/v1/receipts", get(|State(face), request| receipts::list(face, request)))
         .route("/problems", get(problem::pages))
         .route("/problems/{name}", get(problem::page))
+        .route("/openapi.json", get(contract::openapi))
         .route("/healthz", get(ops::healthz))
         .route("/readyz", get(|State(face)| ops::readyz(face)));
     for path in NOT_BUILT {

@@ -11,6 +11,7 @@ pub mod ids;
 pub mod principal;
 pub mod range;
 pub mod recording;
+pub mod shape;
 pub mod term;
 pub mod text;
 

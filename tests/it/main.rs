@@ -20,6 +20,7 @@ mod live;
 mod manifests;
 mod nonces;
 mod observability;
+mod openapi;
 mod playback;
 mod postgres;
 mod refusals;

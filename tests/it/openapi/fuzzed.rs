@@ -1,0 +1,1 @@
+//! A server under requests that schemathesis makes of the document.
