@@ -80,7 +80,7 @@ async fn known_item(face: SharedFace, parts: Parts, rest: &str) -> Response {
         }
         (Ok(id), "", &Method::DELETE) => face.end(&parts, id).await.unwrap_or_else(IntoResponse::into_response),
         (Ok(_), "", &Method::PATCH) | (Ok(_), "hold" | "links", _) => super::routes::not_built().await,
-        (Ok(_), "", _) => method_not_allowed("GET, HEAD, PUT, PATCH, DELETE"),
+        (Ok(_), "", _) => method_not_allowed("GET, HEAD, PUT, DELETE"),
         _ => face.unknown(&parts).await,
     }
 }

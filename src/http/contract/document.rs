@@ -24,7 +24,8 @@ use crate::model::{Problem, Scope};
 const DESCRIPTION: &str = "A vault for call recordings. Bodies of recordings are streamed in both directions; nothing waits \
     for their end but the answer.\n\nErrors are RFC 9457 problems; each operation lists its own. `type` is an address of this \
     server that says what to do, and may get further values. A method that an address does not have is answered 405 with \
-    `Allow`; an address that is reserved 501; what is no HTTP, or has a head that is too large, 400, 414 or 431 without content.\
+    `Allow`; an address that is reserved 501; what is no HTTP, or has a head that is too large, 400, 414 or 431 without content; over HTTP/2 \
+    any request 503 `busy` while there are too many clients.\
     \n\nNames of methods may be written in small letters. Unknown headers, and unknown parameters of uploads, are passed over.";
 
 /// `GET /openapi.json`
@@ -40,7 +41,10 @@ pub fn document() -> Bytes {
 
 /// A document under construction.
 struct Writer {
+    /// Of what is answered.
     schemas: SchemaGenerator,
+    /// Of what is asked: a member that may be left out there is always there in an answer.
+    asked: SchemaGenerator,
     /// What rows share, each under its name.
     headers: BTreeMap<String, Value>,
     responses: BTreeMap<String, Value>,
@@ -48,11 +52,16 @@ struct Writer {
 
 impl Writer {
     fn new() -> Writer {
-        let settings = SchemaSettings::draft2020_12().for_serialize().with(|settings| {
+        let settings = SchemaSettings::draft2020_12().with(|settings| {
             settings.definitions_path = "/components/schemas".into();
             settings.meta_schema = None;
         });
-        Writer { schemas: settings.into_generator(), headers: BTreeMap::new(), responses: BTreeMap::new() }
+        Writer {
+            schemas: settings.clone().for_serialize().into_generator(),
+            asked: settings.for_deserialize().into_generator(),
+            headers: BTreeMap::new(),
+            responses: BTreeMap::new(),
+        }
     }
 
     fn write(mut self) -> Value {
@@ -65,7 +74,11 @@ impl Writer {
             }
         }
         self.schemas.subschema_for::<problem::Document>();
-        let schemas = self.schemas.take_definitions(true);
+        let mut schemas = self.schemas.take_definitions(true);
+        for (name, schema) in self.asked.take_definitions(true) {
+            assert!(!schemas.contains_key(&name), "{name} is both asked and answered: they are two types");
+            schemas.insert(name, schema);
+        }
         json!({
             "openapi": "3.1.0",
             "info": {
@@ -109,7 +122,7 @@ impl Writer {
             document["requestBody"] = json!({
                 "description": body.what,
                 "required": body.presence == Presence::Always,
-                "content": self.contents(body.contents),
+                "content": contents(body.contents, &mut self.asked),
             });
         }
         document
@@ -137,7 +150,7 @@ impl Writer {
     fn answer(&mut self, answer: &Answer, part: Part) -> Value {
         let mut document = json!({ "description": answer.what, "headers": self.headers(answer.headers) });
         if part == Part::Whole && !answer.contents.is_empty() {
-            document["content"] = self.contents(answer.contents).into();
+            document["content"] = contents(answer.contents, &mut self.schemas).into();
         }
         document
     }
@@ -189,17 +202,17 @@ impl Writer {
         }
         references
     }
+}
 
-    fn contents(&mut self, contents: &[Content]) -> Map<String, Value> {
-        let content = |content: &Content| match content {
-            Content::Json(schema) => ("application/json", json!({ "schema": schema(&mut self.schemas) })),
-            Content::Html => ("text/html", json!({ "schema": { "type": "string" } })),
-            Content::Text => ("text/plain", json!({ "schema": { "type": "string" } })),
-            Content::Bytes(media_type) => (*media_type, json!({ "schema": { "type": "string", "format": "binary" } })),
-            Content::AnyJson => ("application/json", json!({ "schema": { "type": "object" } })),
-        };
-        contents.iter().map(content).map(|(media_type, document)| (media_type.to_owned(), document)).collect()
-    }
+fn contents(contents: &[Content], schemas: &mut SchemaGenerator) -> Map<String, Value> {
+    let content = |content: &Content| match content {
+        Content::Json(schema) => ("application/json", json!({ "schema": schema(schemas) })),
+        Content::Html => ("text/html", json!({ "schema": { "type": "string" } })),
+        Content::Text => ("text/plain", json!({ "schema": { "type": "string" } })),
+        Content::Bytes(media_type) => (*media_type, json!({ "schema": { "type": "string", "format": "binary" } })),
+        Content::AnyJson => ("application/json", json!({ "schema": { "type": "object" } })),
+    };
+    contents.iter().map(content).map(|(media_type, document)| (media_type.to_owned(), document)).collect()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -42,10 +42,14 @@ pub fn paths() -> &'static Map<String, Value> {
     document()["paths"].as_object().expect("the document has paths")
 }
 
-/// The address of the document that a request's path has. All that is put below `/v1/recordings/` is a name.
+/// The address of the document that a request's path has. All that is put below `/v1/recordings/` is a name, but for holds.
 fn template(method: &str, path: &str) -> Option<&'static str> {
     let path = path.split('?').next().unwrap_or_default();
-    if method == "PUT" && path.len() > "/v1/recordings/".len() && path.starts_with("/v1/recordings/") {
+    if method == "PUT"
+        && path.len() > "/v1/recordings/".len()
+        && path.starts_with("/v1/recordings/")
+        && !path.ends_with("/hold")
+    {
         return Some("/v1/recordings/{id}");
     }
     let is_like = |template: &str| {
