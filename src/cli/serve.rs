@@ -12,6 +12,7 @@ use super::output::Output;
 use super::{Failure, Outcome};
 use crate::app::{Certificates, Descriptors, Exclusive, Follower, Vault};
 use crate::config::Config;
+use crate::http::auth::{LastUses, Watch};
 use crate::http::serve::{serve, serve_metrics};
 use crate::http::{Face, SharedFace, WireLimits};
 use crate::ingest::Recovered;
@@ -65,6 +66,8 @@ impl Server {
             drain_timeout: config.drain_timeout,
             trusted_proxies: config.trusted_proxies.clone(),
             cors_origins: config.cors_origins.clone(),
+            links: config.access.links,
+            four_eyes: config.access.four_eyes,
         };
         let certificates = config.tls.clone().map(Certificates::start).transpose()?;
         let vault = Arc::new(Vault::open(config).await?);
@@ -87,6 +90,8 @@ impl Server {
             expire_stats: vault.expire_stats.clone(),
             probes: Default::default(),
             peers: vault.peers(),
+            watch: Watch::new(vault.config.access.watch),
+            last_uses: LastUses::default(),
         });
         start_metrics(&vault.config, face.clone()).await?;
         let follower = Follower::start(vault.clone());

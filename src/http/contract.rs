@@ -8,6 +8,7 @@
 //! Add its row. Its answer's type derives `JsonSchema` beside `Serialize`. A problem that every request with a token can meet
 //! belongs to [`problems::ASKED`]. A header of an answer is a constant of [`fields`].
 
+mod access;
 mod document;
 pub mod fields;
 pub mod problems;
@@ -140,7 +141,7 @@ pub const ELSEWHERE: [(Problem, &str); 2] = [
 
 /// Every operation that is built.
 pub fn operations() -> impl Iterator<Item = &'static Operation> {
-    [recordings::OPERATIONS, uploads::OPERATIONS, service::OPERATIONS].into_iter().flatten()
+    [recordings::OPERATIONS, uploads::OPERATIONS, access::OPERATIONS, service::OPERATIONS].into_iter().flatten()
 }
 
 impl Body {

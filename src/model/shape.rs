@@ -6,10 +6,13 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::{Class, RecordingId, State};
+use super::{Class, LinkId, PersonId, PrincipalKind, RecordingId, Scope, State, TokenId};
 
 /// An instant, as RFC 3339 in UTC.
 pub struct Moment;
+
+/// A day, as RFC 3339 has it.
+pub struct Day;
 
 /// `customer` or `training`.
 pub struct AudioClass;
@@ -22,6 +25,10 @@ pub struct Address;
 
 fn one_of(names: impl Iterator<Item = &'static str>) -> Schema {
     json_schema!({ "type": "string", "enum": names.collect::<Vec<_>>() })
+}
+
+fn id() -> Schema {
+    json_schema!({ "type": "string", "format": "uuid" })
 }
 
 macro_rules! shapes {
@@ -44,9 +51,15 @@ macro_rules! shapes {
 
 shapes! {
     Moment: json_schema!({ "type": "string", "format": "date-time" });
+    Day: json_schema!({ "type": "string", "format": "date" });
     AudioClass: one_of(Class::AUDIO.into_iter().map(Class::as_str));
     TermText: json_schema!({ "type": "string", "pattern": "^[0-9]+(d|mo)$" });
     Address: json_schema!({ "type": "string", "format": "uri-reference" });
-    RecordingId: json_schema!({ "type": "string", "format": "uuid" });
+    RecordingId: id();
+    TokenId: id();
+    PersonId: id();
+    LinkId: id();
+    Scope: one_of(Scope::ALL.into_iter().map(Scope::as_str));
+    PrincipalKind: one_of(PrincipalKind::ALL.into_iter().map(PrincipalKind::as_str));
     State: one_of(State::ALL.into_iter().map(State::as_str));
 }

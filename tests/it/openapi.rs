@@ -216,7 +216,8 @@ fn every_address_takes_the_methods_that_are_told_and_no_other() {
             // Whatever is put below /v1/recordings/ has a name of its own.
             let is_name = method == "PUT" && path.starts_with("/v1/recordings/");
             if told.contains(method) || is_name {
-                assert!(![404, 405, 501].contains(&answer.status), "{method} {target}: {answer}");
+                let is_nowhere = String::from_utf8_lossy(&answer.body).contains("there is nothing at this address");
+                assert!(!is_nowhere && ![405, 501].contains(&answer.status), "{method} {target}: {answer}");
             } else if answer.status != 501 {
                 assert_eq!(answer.status, 405, "{method} {target}: {answer}");
                 let allowed: BTreeSet<_> =
@@ -231,7 +232,12 @@ fn every_address_takes_the_methods_that_are_told_and_no_other() {
 fn every_operation_opens_to_the_scopes_that_are_told_and_to_no_other() {
     let vault = Vault::new();
     let server = vault.serve();
-    let tokens: Vec<_> = ALL_SCOPES.split(',').map(|scope| (scope, vault.make_token("acme", scope))).collect();
+    // The provider's people are administered by a token that belongs to no tenant.
+    let house = vault.ok(&["token", "create", "--name", "house", "--scope", "admin"]);
+    let house = house["token"].as_str().expect("a token").to_owned();
+    let scopes = ALL_SCOPES.split(',').filter(|scope| *scope != "admin");
+    let mut tokens: Vec<_> = scopes.map(|scope| (scope, vault.make_token("acme", scope))).collect();
+    tokens.push(("admin", house));
 
     for (path, method, operation) in operations() {
         let target = filled(&server, path);

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::fields::{
     ACCEPT_RANGES, CHALLENGE, CONTENT_LOCATION, CONTENT_RANGE_OF, EVERYWHERE, INTEROP_VERSION, OFFSET_THERE,
-    RETRY_AFTER, TUS_RESUMABLE, TUS_VERSION, UPLOAD_LIMIT, UPLOAD_LOCATION,
+    RETRY_AFTER, TENANT, TUS_RESUMABLE, TUS_VERSION, UPLOAD_LIMIT, UPLOAD_LOCATION,
 };
 use super::{Access, Answer, Content, Form, Header, Operation, Parameter, Place, Presence, Refusals, operations};
 use crate::http::problem::{self, registered_type};
@@ -114,7 +114,10 @@ impl Writer {
         if !operation.description.is_empty() {
             document["description"] = operation.description.into();
         }
-        let parameters: Vec<_> = operation.parameters.iter().copied().flatten().flat_map(parameters).collect();
+        let of_the_token = [TENANT];
+        let of_the_token = of_the_token.iter().filter(|_| operation.access != Access::Open);
+        let parameters: Vec<_> =
+            operation.parameters.iter().copied().flatten().chain(of_the_token).flat_map(parameters).collect();
         if !parameters.is_empty() {
             document["parameters"] = parameters.into();
         }

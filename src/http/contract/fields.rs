@@ -72,6 +72,17 @@ pub const UPLOAD: &[Parameter] =
     &[parameter("id", Path, Uuid, "The upload's id, which is that of the recording that it becomes.")];
 pub const PROBLEM: &[Parameter] = &[parameter("name", Path, Text, "The last part of a problem's `type`.")];
 
+pub const TOKEN_ID: &[Parameter] = &[parameter("id", Path, Uuid, "The token's id, which says nothing of the token.")];
+pub const PERSON_ID: &[Parameter] = &[parameter("id", Path, Uuid, "The person's id.")];
+pub const LINK_ID: &[Parameter] = &[parameter("id", Path, Uuid, "The link's id.")];
+pub const LINK: &[Parameter] = &[parameter("link", Path, Text, "As its maker was given it.")];
+
+/// On every request with a token.
+pub const TENANT: Parameter =
+    parameter("Callvault-Tenant", InHeader, Text, "The tenant's slug, where the token is bound to none.");
+pub const REASON: &[Parameter] =
+    &[parameter("Callvault-Reason", InHeader, Text, "Why a person listens, without telephone numbers.")];
+
 const CONTENT_DIGEST: Parameter =
     parameter("Content-Digest", InHeader, Text, "RFC 9530, with `sha-256` or `sha-512`; verified.");
 const CONTENT_MD5: Parameter = parameter("Content-MD5", InHeader, Text, "Base64 of 16 bytes (RFC 1864); verified.");
@@ -105,8 +116,9 @@ pub const LISTING: &[Parameter] = &[
 ];
 pub const ERASE: &[Parameter] =
     &[parameter("erase", Query, OneOf(&["0", "1"]), "1: a data subject's right is exercised (scope `rights`).")];
+pub const CLASS: &[Parameter] =
+    &[parameter("class", Query, OneOf(&["customer", "training"]), "Through which of its classes.")];
 pub const PLAYING: &[Parameter] = &[
-    parameter("class", Query, OneOf(&["customer", "training"]), "Through which of its classes."),
     parameter(
         "raw",
         Query,

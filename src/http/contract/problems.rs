@@ -4,7 +4,28 @@ use crate::model::Problem;
 use crate::model::Problem::*;
 
 /// What every request with a token can meet before it reaches anything.
-pub const ASKED: &[Problem] = &[BadRequest, Unauthorized, Forbidden, Internal, Unavailable];
+pub const ASKED: &[Problem] = &[
+    BadRequest,
+    Unauthorized,
+    Forbidden,
+    AddressNotAllowed,
+    NotCleared,
+    NotFound,
+    TenantNeeded,
+    TooManyDenials,
+    TooManyRequests,
+    Internal,
+    Unavailable,
+];
+
+/// What a request without one can meet, where something is looked for.
+pub const SERVED: &[Problem] = &[BadRequest, NotFound, TooManyDenials, Internal, Unavailable];
+
+/// A JSON document that is asked with.
+pub const DOCUMENT: &[Problem] = &[UnsupportedMediaType, TooLarge, TooSlow, Draining, Unprocessable];
+
+/// A person who listens.
+pub const REASONED: &[Problem] = &[ReasonNeeded];
 
 /// A parameter, or a value, that means nothing here.
 pub const MEANT: &[Problem] = &[Unprocessable];

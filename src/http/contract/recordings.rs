@@ -28,6 +28,18 @@ const RECEIVED_ANSWERS: &[Answer] = &[
     ),
 ];
 
+/// Of a recording that is played.
+pub const PLAYED_ANSWERS: &[Answer] = &[
+    Answer::new(StatusCode::OK, "All of it.", &[ETAG, ACCEPT_RANGES, SUNSET, DISPOSITION], PLAYED_AS),
+    Answer::new(
+        StatusCode::PARTIAL_CONTENT,
+        "The range that was asked for.",
+        &[ETAG, ACCEPT_RANGES, SUNSET, DISPOSITION, CONTENT_RANGE_OF],
+        PLAYED_AS,
+    ),
+    Answer::new(StatusCode::NOT_MODIFIED, "It is the one of `If-None-Match`.", &[ETAG, SUNSET], &[]),
+];
+
 pub const OPERATIONS: &[Operation] = &[
     Operation {
         method: "GET",
@@ -91,7 +103,8 @@ pub const OPERATIONS: &[Operation] = &[
         path: "/v1/recordings/{id}",
         id: "endRecording",
         summary: "Delete or erase a recording",
-        description: "Deleting takes the scope `manage`, erasing `rights`. The answer says what is final when.",
+        description: "Deleting takes the scope `manage`, erasing `rights`. The answer says what is final when; or, of an \
+                      erasure that takes two persons, until when the other has to send it too.",
         access: Access::Scoped(&[Scope::Manage, Scope::Rights]),
         parameters: &[RECORDING, ERASE],
         body: None,
@@ -101,7 +114,7 @@ pub const OPERATIONS: &[Operation] = &[
             &[],
             &[Content::Json(SchemaGenerator::subschema_for::<Ended>)],
         )],
-        problems: &[ASKED, MEANT, FOUND],
+        problems: &[ASKED, MEANT, FOUND, &[crate::model::Problem::SecondPersonNeeded]],
         refusals: Refusals::Plain,
     },
     Operation {
@@ -112,19 +125,10 @@ pub const OPERATIONS: &[Operation] = &[
         description: "The bytes come as they are opened, with the media type of the recording. An answer that runs across \
                       `expires_at` is cut.",
         access: Access::Scoped(&[Scope::PlayCustomer, Scope::PlayTraining]),
-        parameters: &[RECORDING, PLAYING],
+        parameters: &[RECORDING, CLASS, PLAYING, REASON],
         body: None,
-        answers: &[
-            Answer::new(StatusCode::OK, "All of it.", &[ETAG, ACCEPT_RANGES, SUNSET, DISPOSITION], PLAYED_AS),
-            Answer::new(
-                StatusCode::PARTIAL_CONTENT,
-                "The range that was asked for.",
-                &[ETAG, ACCEPT_RANGES, SUNSET, DISPOSITION, CONTENT_RANGE_OF],
-                PLAYED_AS,
-            ),
-            Answer::new(StatusCode::NOT_MODIFIED, "It is the one of `If-None-Match`.", &[ETAG, SUNSET], &[]),
-        ],
-        problems: &[ASKED, MEANT, FOUND, OPENED, PLAYED, HELD],
+        answers: PLAYED_ANSWERS,
+        problems: &[ASKED, MEANT, FOUND, OPENED, PLAYED, HELD, REASONED],
         refusals: Refusals::Plain,
     },
 ];
