@@ -70,6 +70,7 @@ pub const RECORDING_NAME: &[Parameter] = &[parameter(
 )];
 pub const UPLOAD: &[Parameter] =
     &[parameter("id", Path, Uuid, "The upload's id, which is that of the recording that it becomes.")];
+pub const ANY_UPLOAD: &[Parameter] = &[parameter("id", Path, Text, "Whatever stands here: the answer is the same.")];
 pub const PROBLEM: &[Parameter] = &[parameter("name", Path, Text, "The last part of a problem's `type`.")];
 
 pub const TOKEN_ID: &[Parameter] = &[parameter("id", Path, Uuid, "The token's id, which says nothing of the token.")];

@@ -45,7 +45,7 @@ const fn offered(path: &'static str, id: &'static str) -> Operation {
         summary: "Tell what uploads can do",
         description: "In both dialects. It needs no token.",
         access: Access::Open,
-        parameters: if path.len() > "/v1/uploads".len() { &[UPLOAD] } else { &[] },
+        parameters: if path.len() > "/v1/uploads".len() { &[ANY_UPLOAD] } else { &[] },
         body: None,
         answers: OFFERED,
         problems: &[],
