@@ -9,7 +9,8 @@
 //! | [`cors`] | pages of other origins |
 //! | [`drain`] | how a server stops, as its requests see it |
 //! | [`paced`] | how a connection is read: by the page, until it proves to be fast |
-//! | [`routes`] | the table of routes |
+//! | [`routes`] | from an address to what answers it |
+//! | [`contract`] | the table of operations: what each takes and answers; `GET /openapi.json` |
 //! | [`auth`] | from a request's head to a principal with a scope |
 //! | [`upload`] | `POST /v1/recordings`, `PUT /v1/recordings/{name}` |
 //! | [`resumable`] | `/v1/uploads`, `/v1/uploads/{id}`: uploads in pieces, in two dialects |
@@ -33,6 +34,7 @@ pub mod answer;
 pub mod audio;
 pub mod auth;
 pub mod body;
+pub mod contract;
 pub mod cors;
 pub mod document;
 pub mod drain;

@@ -1,17 +1,16 @@
-//! The table of routes.
+//! From an address to what answers it. What each takes and answers stands in [`super::contract`].
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 
-use super::{SharedFace, links, ops, people, problem, receipts, recordings, resumable, tokens};
+use super::{SharedFace, contract, links, ops, people, problem, receipts, recordings, resumable, tokens};
 use crate::model::{Error, Problem};
 
 /// Addresses that the design reserves and that are not built: they say so, and do nothing.
-const NOT_BUILT: [&str; 9] = [
+const NOT_BUILT: [&str; 8] = [
     "/",
-    "/openapi.json",
     "/in/{*rest}",
     "/v1/calls",
     "/v1/calls/{*rest}",
@@ -36,6 +35,7 @@ pub fn router(face: SharedFace) -> Router {
         .route("/v1/receipts", get(|State(face), request| receipts::list(face, request)))
         .route("/problems", get(problem::pages))
         .route("/problems/{name}", get(problem::page))
+        .route("/openapi.json", get(contract::openapi))
         .route("/healthz", get(ops::healthz))
         .route("/readyz", get(|State(face)| ops::readyz(face)));
     for path in NOT_BUILT {

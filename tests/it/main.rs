@@ -21,6 +21,7 @@ mod live;
 mod manifests;
 mod nonces;
 mod observability;
+mod openapi;
 mod people;
 mod playback;
 mod postgres;
