@@ -3,6 +3,7 @@
 //! Flag > `CALLVAULT_*` > TOML file (`--config`) > default. Unknown keys are refused. A secret is a value or a file, never
 //! both, and a secret that others on the machine can read is refused.
 
+mod oidc;
 mod raw;
 mod replica;
 mod secret;
@@ -25,6 +26,7 @@ use crate::catalog::postgres;
 use crate::crypto::keys::MasterKey;
 use crate::ingest::UploadLimits;
 use crate::spool::SpoolLimits;
+use crate::sso;
 
 /// Exit code 2: says which setting, and what it may be.
 #[derive(Debug, Error)]
@@ -60,6 +62,8 @@ pub struct Config {
     pub expire_every: Option<Duration>,
     pub drain_timeout: Duration,
     pub replica: ReplicaConfig,
+    /// `None`: nobody gets in by single sign-on.
+    pub single_sign_on: Option<sso::Settings>,
 }
 
 /// One mirror of a key store.
@@ -189,6 +193,7 @@ impl Config {
             },
             drain_timeout: duration("drain.timeout", raw.drain.timeout.as_deref(), DRAIN_TIMEOUT)?,
             replica: ReplicaConfig::check(raw.replica, raw.catalog.as_deref())?,
+            single_sign_on: oidc::check(raw.oidc)?,
             data_dir,
         })
     }

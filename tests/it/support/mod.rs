@@ -3,6 +3,7 @@
 pub mod held;
 pub mod journal;
 pub mod postgres;
+pub mod provider;
 pub mod s3;
 pub mod secured;
 pub mod slow;
