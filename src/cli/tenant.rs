@@ -63,6 +63,12 @@ pub enum Switch {
     Off,
 }
 
+impl Switch {
+    pub fn is_on(self) -> bool {
+        self == Switch::On
+    }
+}
+
 #[derive(Serialize)]
 struct TenantView {
     slug: String,
@@ -110,7 +116,7 @@ async fn create(vault: &Vault, args: CreateArgs) -> Result<Tenant, Failure> {
     let tenant = NewTenant {
         name: args.name.unwrap_or_else(|| args.slug.to_string()),
         slug: args.slug,
-        recording: args.recording == Switch::On,
+        recording: args.recording.is_on(),
         customer_term: args.customer_term,
         training_term: args.training_term,
         cdr_term: args.cdr_term,
@@ -127,7 +133,7 @@ async fn set(vault: &Vault, args: SetArgs) -> Result<Tenant, Failure> {
     let tenant = find(vault, &args.slug).await?;
     let change = TenantChange {
         name: args.name,
-        recording: args.recording.map(|switch| switch == Switch::On),
+        recording: args.recording.map(Switch::is_on),
         customer_term: args.customer_term,
         training_term: args.training_term,
         cdr_term: args.cdr_term,

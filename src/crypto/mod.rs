@@ -16,6 +16,7 @@
 //! | `journal` | debug builds only: which key sealed under which nonce |
 //! | [`blob`] | call data and labels, sealed |
 //! | [`token`] | bearer tokens |
+//! | [`link`] | playback links |
 //! | [`receipt`] | Merkle root, signature |
 
 pub mod blob;
@@ -25,6 +26,7 @@ pub mod header;
 pub mod journal;
 pub mod keys;
 pub mod labels;
+pub mod link;
 pub mod random;
 pub mod receipt;
 pub mod ring;

@@ -19,6 +19,7 @@ use hyper::header::{
 use hyper::{HeaderMap, Method, Request, Version};
 use tower_service::Service;
 
+use super::auth::ClientCertificate;
 use super::{SharedFace, cors, later};
 
 /// What stands on every answer that says nothing else in its place.
@@ -44,11 +45,18 @@ pub struct Answers {
     router: Router,
     pub face: SharedFace,
     line: Line,
+    /// What the connection's client showed; on the heap, since most show nothing.
+    certificate: Option<Box<ClientCertificate>>,
 }
 
 impl Answers {
     pub fn new(router: Router, face: SharedFace, line: Line) -> Answers {
-        Answers { router, face, line }
+        Answers { router, face, line, certificate: None }
+    }
+
+    /// Those of one connection, whose client showed a certificate.
+    pub fn to(self, certificate: Option<ClientCertificate>) -> Answers {
+        Answers { certificate: certificate.map(Box::new), ..self }
     }
 
     /// Any case of method: hyper tells `put` from `PUT`, senders do not.
@@ -67,6 +75,9 @@ impl Answers {
             *request.method_mut() = upper;
         }
         request.extensions_mut().insert(ConnectInfo(peer));
+        if let Some(certificate) = &self.certificate {
+            request.extensions_mut().insert(**certificate);
+        }
         // HTTP/2 resets the one stream; its other requests go on.
         let ends_by_refusal = request.version() < Version::HTTP_2 && !http_body::Body::is_end_stream(request.body());
         let (face, line, mut router) = (self.face.clone(), self.line, self.router.clone());

@@ -29,8 +29,22 @@ impl Face {
     async fn answer_playback(&self, parts: &Parts, id: RecordingId) -> Result<Response> {
         let begun = Instant::now();
         let caller = self.authorise_listener(parts).await?;
+        caller.reason(parts)?;
         let located = self.playback.locate(caller.tenant.number, id).await?;
-        let class = choose_class(parts, &caller, &located)?;
+        let named = query(parts).into_iter().find(|(name, _)| name == "class").map(|(_, class)| class);
+        let class = choose_class(named.as_deref(), &caller, &located).map_err(|error| self.refuse(&caller, error))?;
+        self.serve_audio(parts, located, class, begun).await
+    }
+
+    /// The audio of a recording, to somebody who may hear it.
+    pub(super) async fn serve_audio(
+        &self,
+        parts: &Parts,
+        located: Located,
+        class: Class,
+        begun: Instant,
+    ) -> Result<Response> {
+        let id = located.recording.id;
         if let Some(holder) = self.playback.held_elsewhere(&located) {
             return self.play_from(parts, holder).await;
         }
@@ -77,11 +91,10 @@ impl Face {
     }
 }
 
-/// `?class=` if it is given; else the first class that the recording has and the caller may play.
-fn choose_class(parts: &Parts, caller: &Caller, located: &Located) -> Result<Class> {
-    let named = query(parts).into_iter().find(|(name, _)| name == "class");
+/// The class that is named; else the first that the recording has and the caller may play.
+pub fn choose_class(named: Option<&str>, caller: &Caller, located: &Located) -> Result<Class> {
     let class = match named {
-        Some((_, text)) => Class::parse_audio(&text)
+        Some(text) => Class::parse_audio(text)
             .ok_or_else(|| Error::new(Problem::Unprocessable, "'class' is 'customer' or 'training'"))?,
         None => {
             let tagged: Vec<_> = located.recording.wraps.iter().map(|wrap| wrap.class).collect();

@@ -21,6 +21,9 @@
 //! | [`audio`] | `GET,HEAD /v1/recordings/{id}/audio` |
 //! | [`range`] | which bytes a request asks for |
 //! | [`recordings`] | listing, showing, deleting |
+//! | [`links`] | playback links: made, revoked, played |
+//! | [`tokens`], [`people`] | administration: who may do what, and who is cleared |
+//! | [`document`] | small JSON documents that a request carries |
 //! | [`receipts`] | `GET /v1/receipts` |
 //! | [`peers`] | requests about what another server holds are passed on to it |
 //! | [`problem`] | errors as RFC 9457, and the pages that explain them |
@@ -31,16 +34,19 @@ pub mod audio;
 pub mod auth;
 pub mod body;
 pub mod cors;
+pub mod document;
 pub mod drain;
 pub mod http1;
 pub mod http2;
 pub mod later;
 pub mod linger;
+pub mod links;
 pub mod metadata;
 pub mod ops;
 pub mod outlive;
 pub mod paced;
 pub mod peers;
+pub mod people;
 pub mod problem;
 pub mod range;
 pub mod receipts;
@@ -49,6 +55,7 @@ pub mod resumable;
 pub mod routes;
 pub mod serve;
 pub mod tls;
+pub mod tokens;
 pub mod upload;
 
 use std::sync::Arc;
@@ -63,7 +70,10 @@ use crate::ingest::Ingest;
 use crate::model::Clock;
 use crate::playback::Playback;
 use crate::reading::Reader;
+use crate::sso::SignOn;
+use auth::{LastUses, Watch};
 use drain::Drain;
+use links::LinkLimits;
 use peers::Peers;
 
 /// What the routes need: verbs, and limits of the wire.
@@ -78,6 +88,10 @@ pub struct Face {
     pub expire_stats: Arc<ExpireStats>,
     pub probes: ops::Probes,
     pub peers: Peers,
+    pub watch: Watch,
+    pub last_uses: LastUses,
+    /// `None`: nobody gets in by single sign-on.
+    pub sign_on: Option<SignOn>,
 }
 
 /// Limits of connections, each a setting but for the first, which the system sets.
@@ -98,6 +112,9 @@ pub struct WireLimits {
     pub trusted_proxies: Vec<IpNet>,
     /// Whose pages may read answers.
     pub cors_origins: Vec<HeaderValue>,
+    pub links: LinkLimits,
+    /// How long what one person has asked for waits for another; `None`: one is enough.
+    pub four_eyes: Option<Duration>,
 }
 
 pub type SharedFace = Arc<Face>;

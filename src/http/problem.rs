@@ -84,6 +84,7 @@ impl Error {
             }
             _ => tracing::debug!(problem = problem.name(), "a request was refused"),
         }
+        let retry_after = self.retry_after_s.map_or(RETRY_AFTER_S, HeaderValue::from);
         let document = Document {
             kind,
             title: problem.title(),
@@ -101,7 +102,7 @@ impl Error {
         match status {
             StatusCode::UNAUTHORIZED => challenge(headers),
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE | StatusCode::TOO_MANY_REQUESTS => {
-                headers.insert(RETRY_AFTER, RETRY_AFTER_S);
+                headers.insert(RETRY_AFTER, retry_after);
             }
             _ => {}
         }

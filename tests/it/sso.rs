@@ -2,6 +2,7 @@
 
 mod keys;
 mod others;
+mod people;
 
 use std::sync::Arc;
 

@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 use self::cluster::{Cluster, column, run};
 use super::partitions::{AHEAD, PERIOD_EPOCHS};
 use super::*;
+use crate::catalog::Access;
 use crate::catalog::conformance::{Backend, conformance, fixtures::*};
 use crate::model::{Class, Completeness, SubjectId};
 
@@ -305,6 +306,9 @@ async fn a_verb_that_fails_leaves_its_connection_fit_for_the_next() {
     });
 
     assert!(matches!(panicked.await, Err(CatalogError::Unavailable(_))));
-    assert!(matches!(catalog.revoke_token(TokenId::from_bytes([1; 16]), at(0)).await, Err(CatalogError::NotFound)));
+    assert!(matches!(
+        catalog.revoke_token(crate::model::TokenId::from_bytes([1; 16]), at(0)).await,
+        Err(CatalogError::NotFound)
+    ));
     assert!(catalog.objects_to_sweep(9).await.expect("it answers").is_empty());
 }
