@@ -14,7 +14,7 @@ use crate::catalog::{CatalogError, Result};
 use crate::model::error::chain;
 
 /// Each brings the schema from its place in the list to the next number, in one transaction.
-const MIGRATIONS: &[&str] =
+pub(super) const MIGRATIONS: &[&str] =
     &[include_str!("../migrations/postgres/0001_vault.sql"), include_str!("../migrations/postgres/0002_access.sql")];
 
 /// The oldest server with everything that is used here; tests run on 15.
