@@ -28,7 +28,8 @@
 //! # The walk of an upload
 //!
 //! 1. [`http::serve`] accepts the connection, [`http::tls`] secures it, [`http::http1`] or [`http::http2`] reads the request from it,
-//!    [`http::answer`] takes it, [`http::routes`] finds [`http::upload`]. [`http::auth`] looks the token's hash up,
+//!    [`http::answer`] takes it, [`http::routes`] finds [`http::upload`]. [`http::auth`] looks the token's hash up (a person may
+//!    also come with an access token, which [`sso`] verifies),
 //!    [`http::metadata`] reads headers and query, [`ingest::Ingest::admit`] looks at length and room: all before the body is polled.
 //! 2. [`ingest::Ingest::receive`] tells a new name from a known one. For a new one, `ingest/begin.rs` draws a data key, wraps
 //!    it for each class under a path that ends with its term ([`keyring::Keyring::wrap`]), and commits the row as

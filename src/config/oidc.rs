@@ -118,10 +118,13 @@ fn claim(setting: &str, name: String) -> Result<Claim, ConfigError> {
 
 fn scopes(raw: BTreeMap<String, Vec<String>>) -> Result<BTreeMap<String, Scopes>, ConfigError> {
     let parse = |(value, names): (String, Vec<String>)| {
-        let scopes = names.iter().map(|name| name.parse::<Scope>()).collect::<Result<_, _>>();
-        scopes
-            .map(|scopes| (value.clone(), scopes))
-            .map_err(|error| ConfigError(format!("oidc.scopes {value:?}: {error}")))
+        let wrong = |error: &str| ConfigError(format!("oidc.scopes {value:?}: {error}"));
+        let scopes: Scopes =
+            names.iter().map(|name| name.parse::<Scope>()).collect::<Result<_, _>>().map_err(|error| wrong(&error))?;
+        match scopes.has(Scope::Ingest) {
+            true => Err(wrong("a person does not upload: leave the scope 'ingest' out")),
+            false => Ok((value, scopes)),
+        }
     };
     raw.into_iter().map(parse).collect()
 }
@@ -185,6 +188,7 @@ mod tests {
 
         for bad in [
             "[scopes]\nlistener = [\"listen\"]",
+            "[scopes]\nlistener = [\"read\", \"ingest\"]",
             "tenants_claim = \"groups\"\n[tenants]\nall = [\"*\", \"acme\"]",
             "tenants_claim = \"groups\"\n[tenants]\nall = [\"Acme\"]",
             "[tenants]\nall = [\"*\"]",
@@ -193,6 +197,18 @@ mod tests {
         ] {
             assert!(with(bad).is_err(), "{bad} was taken");
         }
+    }
+
+    #[test]
+    fn the_example_of_the_readme_is_taken_as_it_stands() {
+        let readme = include_str!("../../README.md");
+        let example = readme.split("```toml\n[oidc]\n").nth(1).and_then(|rest| rest.split("```").next());
+
+        let example = example.expect("there is one").replace("[oidc.", "[");
+        let settings = checked(&example).expect("sound").expect("it names an issuer");
+
+        assert_eq!(settings.rights.scopes["trainer"].to_string(), "read play:training");
+        assert_eq!(settings.rights.tenants["head-office"], Tenants::Any);
     }
 
     #[test]

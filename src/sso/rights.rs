@@ -2,13 +2,14 @@
 //!
 //! # Promise
 //! A value that no setting names gives nothing, but for one: `callvault:<scope>` is that scope, because a provider knows our
-//! prefix only if somebody entered it there. A claim that is missing, or has another form, gives nothing too.
+//! prefix only if somebody entered it there. A claim that is missing, or has another form, gives nothing too. People do not
+//! upload: `ingest` is never given.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::model::{Scopes, Slug};
+use crate::model::{Scope, Scopes, Slug};
 
 /// What values stand for.
 #[derive(Clone, Debug)]
@@ -71,7 +72,8 @@ impl Rights {
             Some(scopes) => *scopes,
             None => value.strip_prefix(PREFIX).and_then(|name| name.parse().ok()).unwrap_or_default(),
         };
-        self.scopes_claim.values(claims).into_iter().map(stands_for).flat_map(Scopes::iter).collect()
+        let given = self.scopes_claim.values(claims).into_iter().map(stands_for).flat_map(Scopes::iter);
+        given.filter(|scope| *scope != Scope::Ingest).collect()
     }
 
     pub(super) fn tenants(&self, claims: &Value) -> Tenants {
@@ -117,6 +119,7 @@ mod tests {
             "read play:customer manage"
         );
         assert_eq!(given(json!("callvault:play:training  callvault:audit")), "play:training");
+        assert_eq!(given(json!("callvault:ingest")), "");
         for other in [json!(null), json!(7), json!({ "listener": true }), json!([]), json!("Listener")] {
             assert_eq!(given(other), "");
         }
