@@ -119,8 +119,11 @@ fn claim(setting: &str, name: String) -> Result<Claim, ConfigError> {
 fn scopes(raw: BTreeMap<String, Vec<String>>) -> Result<BTreeMap<String, Scopes>, ConfigError> {
     let parse = |(value, names): (String, Vec<String>)| {
         let wrong = |error: &str| ConfigError(format!("oidc.scopes {value:?}: {error}"));
-        let scopes: Scopes =
-            names.iter().map(|name| name.parse::<Scope>()).collect::<Result<_, _>>().map_err(|error| wrong(&error))?;
+        let scopes: Scopes = names
+            .iter()
+            .map(|name| name.parse::<Scope>())
+            .collect::<Result<_, _>>()
+            .map_err(|error: String| wrong(&error))?;
         match scopes.has(Scope::Ingest) {
             true => Err(wrong("a person does not upload: leave the scope 'ingest' out")),
             false => Ok((value, scopes)),
