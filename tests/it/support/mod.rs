@@ -4,6 +4,7 @@ pub mod documented;
 pub mod held;
 pub mod journal;
 pub mod postgres;
+pub mod provider;
 pub mod s3;
 pub mod secrets;
 pub mod secured;
