@@ -14,12 +14,13 @@
 //! | | modules | what they do |
 //! |---|---|---|
 //! | 6 | [`cli`] | commands: arguments become checked settings and one verb; what it gave is printed |
-//! | 5 | [`app`], [`config`], [`telemetry`] | wiring, the only place that picks backends; settings; logs |
+//! | 5 | [`app`], [`config`], [`telemetry`] | wiring, the only place that picks backends; settings; logs and traces |
 //! | 4 | [`http`] | requests become verbs, results become answers; who may ask |
 //! | 3 | [`ingest`], [`playback`], [`expire`] | the three verbs, one file for each story |
 //! | 2b | [`reading`] | the only way from sealed bytes to plaintext; the verbs and `verify` go through it |
 //! | 2 | [`catalog`], [`keyring`], [`store`], [`spool`] | rows, keys, objects, and sealed bytes on their way |
-//! | 1b | [`disk`], [`bucket`], [`sso`], [`timing`] | syncs that are shared by whoever waits for one; a bucket of S3, for objects and for keys; access tokens of a provider of single sign-on; how long work takes |
+//! | 1c | [`disk`], [`bucket`], [`sso`], [`spans`], [`timing`] | syncs that are shared by whoever waits for one; a bucket of S3, for objects and for keys; access tokens of a provider of single sign-on; what a trace is made of; how long work takes |
+//! | 1b | [`outward`] | requests to services outside, over HTTPS |
 //! | 1 | [`crypto`], [`media`] | keys into keys, bytes into sealed bytes; what a recording's bytes are; no clock, disk, network, async or log |
 //! | 0 | [`model`] | the words of the field as checked types |
 //!
@@ -115,8 +116,10 @@ pub mod ingest;
 pub mod keyring;
 pub mod media;
 pub mod model;
+pub mod outward;
 pub mod playback;
 pub mod reading;
+pub mod spans;
 pub mod spool;
 pub mod sso;
 pub mod store;

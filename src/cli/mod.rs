@@ -26,7 +26,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::app::{AppError, Vault};
 use crate::config::{Config, ConfigError, RawSettings};
 use crate::store::StoreError;
-use crate::telemetry;
+use crate::telemetry::{self, Traces};
 use output::Output;
 
 /// A call-recording vault: sealed while it streams, played back to those who may, unreadable when its term ends.
@@ -100,10 +100,8 @@ pub fn main() -> ExitCode {
     keep_out_of_core_dumps();
     #[cfg(debug_assertions)]
     telemetry::journal::begin();
-    // What the tour prints is for a person to read in peace.
-    let begun = telemetry::init(if matches!(cli.command, Command::Quickstart) { "warn" } else { "info" });
     let output = Output { is_json: cli.common.json };
-    match begun.map_err(Failure::Config).and_then(|()| run(cli, output)) {
+    match run(cli, output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let (code, message) = match failure {
@@ -118,29 +116,43 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli, output: Output) -> Outcome {
+    // What the tour prints is for a person to read in peace.
+    let level = if matches!(cli.command, Command::Quickstart) { "warn" } else { "info" };
     // These need no vault.
     if let Command::Key(command) = &cli.command {
+        telemetry::init(level, None, "").map_err(Failure::Config)?;
         return key::run(command, output);
     }
     let config = Config::check(*cli.common.settings)?;
+    let traces = telemetry::init(level, config.traces.clone(), config.replica.name.as_str());
+    let traces = traces.map_err(Failure::Config)?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::Failed(error.to_string()))?;
     runtime.block_on(async {
-        match cli.command {
-            Command::Quickstart => quickstart::run(config, output).await,
-            Command::Serve => serve::run(config, output).await,
-            Command::Init(args) => init::run(config, args, output).await,
-            Command::Expire(args) => expire::run(Vault::open(config).await?, args, output).await,
-            Command::Status => status::run(Vault::open(config).await?, output).await,
-            Command::Tenant(command) => tenant::run(Vault::open(config).await?, command, output).await,
-            Command::Token(command) => token::run(Vault::open(config).await?, command, output).await,
-            Command::Person(command) => person::run(Vault::open(config).await?, command, output).await,
-            Command::Recording(command) => recording::run(Vault::open(config).await?, command, output).await,
-            Command::Replica(command) => replica::run(Vault::open(config).await?, command, output).await,
-            Command::Verify => verify::run(Vault::open(config).await?, output).await,
-            Command::Receipts(command) => receipts::run(config, command, output).await,
-            Command::Key(_) => unreachable!("ran before the settings were read"),
+        let sending = traces.map(Traces::start).transpose().map_err(Failure::Failed)?;
+        let outcome = obey(cli.command, config, output).await;
+        if let Some(sending) = sending {
+            sending.finish().await;
         }
+        outcome
     })
+}
+
+async fn obey(command: Command, config: Config, output: Output) -> Outcome {
+    match command {
+        Command::Quickstart => quickstart::run(config, output).await,
+        Command::Serve => serve::run(config, output).await,
+        Command::Init(args) => init::run(config, args, output).await,
+        Command::Expire(args) => expire::run(Vault::open(config).await?, args, output).await,
+        Command::Status => status::run(Vault::open(config).await?, output).await,
+        Command::Tenant(command) => tenant::run(Vault::open(config).await?, command, output).await,
+        Command::Token(command) => token::run(Vault::open(config).await?, command, output).await,
+        Command::Person(command) => person::run(Vault::open(config).await?, command, output).await,
+        Command::Recording(command) => recording::run(Vault::open(config).await?, command, output).await,
+        Command::Replica(command) => replica::run(Vault::open(config).await?, command, output).await,
+        Command::Verify => verify::run(Vault::open(config).await?, output).await,
+        Command::Receipts(command) => receipts::run(config, command, output).await,
+        Command::Key(_) => unreachable!("ran before the settings were read"),
+    }
 }
 
 impl From<ConfigError> for Failure {

@@ -5,6 +5,7 @@
 
 mod access;
 mod oidc;
+mod otlp;
 mod raw;
 mod replica;
 mod secret;
@@ -29,7 +30,7 @@ use crate::crypto::keys::MasterKey;
 use crate::ingest::UploadLimits;
 use crate::model::network::networks;
 use crate::spool::SpoolLimits;
-use crate::sso;
+use crate::{spans, sso};
 
 /// Exit code 2: says which setting, and what it may be.
 #[derive(Debug, Error)]
@@ -68,6 +69,8 @@ pub struct Config {
     pub replica: ReplicaConfig,
     /// `None`: nobody gets in by single sign-on.
     pub single_sign_on: Option<sso::Settings>,
+    /// `None`: nothing is traced.
+    pub traces: Option<spans::Settings>,
 }
 
 /// One mirror of a key store.
@@ -205,6 +208,7 @@ impl Config {
             )?,
             replica: ReplicaConfig::check(raw.replica, raw.catalog.as_deref())?,
             single_sign_on: oidc::check(raw.oidc)?,
+            traces: otlp::check(raw.otlp)?,
             data_dir,
         })
     }

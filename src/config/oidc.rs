@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::raw::Oidc;
 use super::{ConfigError, duration, size};
 use crate::model::{Scope, Scopes};
-use crate::sso::{self, Algorithm, Claim, KeyTimes, KeysAt, Place, Rights, Settings, Tenants};
+use crate::outward::Place;
+use crate::sso::{self, Algorithm, Claim, KeyTimes, KeysAt, Rights, Settings, Tenants};
 
 /// What providers sign with; RSA with longer hashes and larger curves are allowed by name.
 const ALGORITHMS: [Algorithm; 4] = [Algorithm::RS256, Algorithm::PS256, Algorithm::ES256, Algorithm::EdDSA];

@@ -107,6 +107,8 @@ settings! {
         watch: Watch,
         #[command(flatten)]
         rate: Rate,
+        #[command(flatten)]
+        otlp: Otlp,
     }
 }
 
@@ -352,6 +354,20 @@ settings! {
         /// Requests of one token at once [default: 2000]
         #[arg(id = "rate-burst", long = "rate-burst", global = true, env = "CALLVAULT_RATE_BURST", value_name = "N")]
         burst: u32,
+    }
+}
+
+settings! {
+    Otlp {
+        /// Collector of traces, by OTLP over HTTP: https://, or http:// on loopback, such as http://127.0.0.1:4318 [default: none]
+        #[arg(id = "otlp-endpoint", long = "otlp-endpoint", global = true, env = "CALLVAULT_OTLP_ENDPOINT", value_name = "URL")]
+        endpoint: String,
+        /// Spans that may wait for it; more are dropped [default: 4096]
+        #[arg(id = "otlp-queue-max", long = "otlp-queue-max", global = true, env = "CALLVAULT_OTLP_QUEUE_MAX", value_name = "N")]
+        queue_max: usize,
+        /// How long it may take to answer [default: 5s]
+        #[arg(id = "otlp-timeout", long = "otlp-timeout", global = true, env = "CALLVAULT_OTLP_TIMEOUT", value_name = "TIME")]
+        timeout: String,
     }
 }
 

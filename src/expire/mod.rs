@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 use jiff::SignedDuration;
 use serde::Serialize;
 use thiserror::Error;
+use tracing::{Instrument, Span};
 
 pub use receipts::{ReceiptBody, VerifyReport, verify_chain};
 pub use stats::ExpireStats;
@@ -38,6 +39,7 @@ use crate::keyring::{Destroyed, Keyring, KeyringError, Present};
 use crate::model::error::chain;
 use crate::model::term::TERM_MIN;
 use crate::model::{Clock, Epoch, ObjectId, Timestamp};
+use crate::spans;
 use crate::store::{Store, StoreError};
 
 /// Clocks that differ by more stop the run: one of them is wrong.
@@ -138,8 +140,17 @@ struct Clocks {
 impl Expire {
     /// `confirmed`: a floor that a person typed, up to which a single clock is believed.
     pub async fn run(&self, confirmed: Option<Timestamp>) -> Result<Report, ExpireError> {
-        let _lease = self.lease().await?;
-        let clocks = self.read_clocks().await?;
+        let span = spans::run("expire");
+        let ran = self.take_steps(confirmed).instrument(span.clone()).await;
+        if let Err(error) = &ran {
+            spans::failed(&span, error.kind());
+        }
+        ran
+    }
+
+    async fn take_steps(&self, confirmed: Option<Timestamp>) -> Result<Report, ExpireError> {
+        let _lease = self.lease().instrument(step("expire lease")).await?;
+        let clocks = self.read_clocks().instrument(step("expire clocks")).await?;
         let mut report = Report::default();
         let mut advanced = self.advance(&clocks, confirmed, &mut report).await;
         for _ in 0..OVERTAKEN_MAX {
@@ -149,8 +160,8 @@ impl Expire {
             advanced = self.advance(&clocks, confirmed, &mut report).await;
         }
         let plan = advanced?;
-        self.sweep(&mut report).await?;
-        report.replicas_behind = self.wait_for_replicas(report.generation).await;
+        self.sweep(&mut report).instrument(step("expire sweep")).await?;
+        report.replicas_behind = self.wait_for_replicas(report.generation).instrument(step("expire replicas")).await;
         if plan.wanted > plan.floor {
             report.floor_wanted = Some(plan.wanted.start());
             return Err(self.held_back(&plan));
@@ -166,15 +177,15 @@ impl Expire {
         report: &mut Report,
     ) -> Result<Plan, ExpireError> {
         let now = clocks.earliest;
-        let present = self.complete(report, now).await?;
-        let plan = self.plan(&present, clocks, confirmed).await?;
+        let present = self.complete(report, now).instrument(step("expire complete")).await?;
+        let plan = self.plan(&present, clocks, confirmed).instrument(step("expire plan")).await?;
         report.floor_before = Some(present.floor.start());
         report.generation = present.generation;
         report.floor = Some(plan.floor.start());
         if plan.floor > present.floor || !plan.punctures.is_empty() {
-            let run = self.announce(&present, &plan, now).await?;
-            self.destroy(&present, &plan, &run, now, report).await?;
-            self.record(&run, now, report).await?;
+            let run = self.announce(&present, &plan, now).instrument(step("expire announce")).await?;
+            self.destroy(&present, &plan, &run, now, report).instrument(step("expire destroy")).await?;
+            self.record(&run, now, report).instrument(step("expire record")).await?;
         }
         Ok(plan)
     }
@@ -412,6 +423,20 @@ impl Expire {
             self.clocks[0].name
         ))
     }
+}
+
+impl ExpireError {
+    fn kind(&self) -> &'static str {
+        match self {
+            ExpireError::Failed(_) | ExpireError::Misconfigured(_) | ExpireError::Overtaken(_) => "failed",
+            ExpireError::Pending(_) => "pending",
+            ExpireError::Guarded(_) => "guarded",
+        }
+    }
+}
+
+fn step(name: &'static str) -> Span {
+    spans::part(name, spans::Kind::Internal)
 }
 
 fn destroyed(puncture: &Puncture) -> Destroyed {

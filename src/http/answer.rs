@@ -6,6 +6,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -20,7 +21,7 @@ use hyper::{HeaderMap, Method, Request, Version};
 use tower_service::Service;
 
 use super::auth::ClientCertificate;
-use super::{SharedFace, cors, later};
+use super::{SharedFace, cors, later, traced};
 
 /// What stands on every answer that says nothing else in its place.
 const ON_EVERY_ANSWER: [(HeaderName, HeaderValue); 4] = [
@@ -38,6 +39,8 @@ pub enum Line {
     Plain,
     Secured,
 }
+
+pub type Answering = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
 /// What answers the requests of a listener's connections.
 #[derive(Clone)]
@@ -62,7 +65,16 @@ impl Answers {
     /// Any case of method: hyper tells `put` from `PUT`, senders do not.
     ///
     /// Limit: a call that goes on keeps this future for as long as it lasts; the request is in that of its route, and gone.
-    pub fn answer<B>(
+    pub fn answer<B>(&self, peer: SocketAddr, request: Request<B>) -> Answering
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        let span = traced::begin(&request);
+        let answer = self.reply(peer, request);
+        if span.is_none() { Box::pin(answer) } else { Box::pin(traced::within(span, answer)) }
+    }
+
+    fn reply<B>(
         &self,
         peer: SocketAddr,
         request: Request<B>,

@@ -18,6 +18,7 @@ use super::{Face, SharedFace};
 use crate::model::range::ByteRange;
 use crate::model::{Class, Error, Problem, RecordingId, Result, Timestamp};
 use crate::playback::{Form, Located, Session};
+use crate::spans;
 
 const SUNSET: HeaderName = HeaderName::from_static("sunset");
 
@@ -45,6 +46,7 @@ impl Face {
         begun: Instant,
     ) -> Result<Response> {
         let id = located.recording.id;
+        spans::note_recording(id);
         if let Some(holder) = self.playback.held_elsewhere(&located) {
             return self.play_from(parts, holder).await;
         }

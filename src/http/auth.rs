@@ -33,6 +33,7 @@ use crate::model::{
     Class, Error, PersonId, Principal, PrincipalKind, Problem, Result, Scope, Scopes, Slug, Standing, Timestamp,
     TokenId,
 };
+use crate::spans;
 use crate::sso::{Tenants, is_jwt};
 
 /// Who asks, with the tenant's row.
@@ -107,6 +108,7 @@ impl Face {
     async fn authorise_any(&self, parts: &Parts, wanted: &[Scope]) -> Result<Caller> {
         let known = self.know(parts, wanted).await?;
         let tenant = self.tenant_of(&known).await?;
+        spans::note_tenant(tenant.number);
         let standing = known.person.as_ref().map(|person| person.clearance.standing(self.clock.now()));
         let is_touched = wanted.iter().any(|scope| scope.reaches_recordings());
         if let Some(standing) = standing.filter(|standing| is_touched && !standing.is_cleared()) {

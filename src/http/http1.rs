@@ -41,7 +41,7 @@ pub async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
     let is_asked = AtomicBool::new(false);
     let service = service_fn(|request| {
         is_asked.store(true, Relaxed);
-        Box::pin(answers.answer(peer, request))
+        answers.answer(peer, request)
     });
     let takes_more = came == Came::BeforeDrain;
     let mut connection = http1::Builder::new()

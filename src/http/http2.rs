@@ -125,7 +125,7 @@ fn answer_one(
         } else {
             name_framing(&mut request);
             let over = answers.face.drain.reached(Phase::Over);
-            let mut answer = Box::pin(answers.answer(peer, request.map(Lingering::new)));
+            let mut answer = answers.answer(peer, request.map(Lingering::new));
             drop(answers);
             let answered = tokio::select! {
                 answered = &mut answer => Some(answered),

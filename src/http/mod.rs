@@ -28,6 +28,7 @@
 //! | [`receipts`] | `GET /v1/receipts` |
 //! | [`peers`] | requests about what another server holds are passed on to it |
 //! | [`problem`] | errors as RFC 9457, and the pages that explain them |
+//! | [`traced`] | the span of a request |
 //! | [`ops`] | health, readiness, metrics |
 
 pub mod answer;
@@ -58,6 +59,7 @@ pub mod routes;
 pub mod serve;
 pub mod tls;
 pub mod tokens;
+pub mod traced;
 pub mod upload;
 
 use std::sync::Arc;

@@ -7,6 +7,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use tracing::{Instrument, Span};
+
 /// Polled in place; spawned when it is dropped before its end.
 pub struct Outlive<F: Future<Output: Send + 'static> + Send + 'static> {
     future: Option<Pin<Box<F>>>,
@@ -33,7 +35,11 @@ impl<F: Future<Output: Send + 'static> + Send + 'static> Drop for Outlive<F> {
     fn drop(&mut self) {
         // A runtime that is going down takes nothing more; what the upload left is for the next start.
         if let (Some(future), Ok(runtime)) = (self.future.take(), tokio::runtime::Handle::try_current()) {
-            runtime.spawn(future);
+            // What is dropped within a request's span goes on within it.
+            match Span::current() {
+                span if span.is_none() => runtime.spawn(future),
+                span => runtime.spawn(future.instrument(span)),
+            };
         }
     }
 }

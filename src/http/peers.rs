@@ -27,8 +27,8 @@ use hyper::{HeaderMap, Method, Request, StatusCode};
 
 use self::passing::{Gate, Passing};
 use self::wire::Wire;
-use super::Face;
 use super::body::TimedBody;
+use super::{Face, traced};
 use crate::crypto::keys::PeerKey;
 use crate::model::text::{hex, unhex};
 use crate::model::{Error, Problem, ReplicaName, Result, Timestamp};
@@ -187,6 +187,7 @@ impl Face {
         *headers = passed_on(&parts.headers);
         headers.remove(FORWARDED_FOR);
         headers.remove(PEER);
+        traced::pass_on(headers);
         headers.insert(HOST, HeaderValue::try_from(authority).map_err(|error| no_answer(holder, error))?);
         headers.insert(PEER, self.peers.stamp(parts, holder, now, self.client_address(parts)?));
         Ok((wire, request))

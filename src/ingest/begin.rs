@@ -13,6 +13,7 @@ use crate::model::{
 };
 use crate::reading::call_binding;
 use crate::reading::life::Label;
+use crate::spans;
 
 // Limit: two random tags of 44 bits meet once in 10^13; a third draw that meets again means that randomness is broken.
 const DRAWS_MAX: usize = 3;
@@ -35,6 +36,7 @@ impl Ingest {
     }
 
     pub(super) async fn begin(&self, upload: &Upload, id: RecordingId, resume: Option<Resume>) -> Result<Target> {
+        spans::note_recording(id);
         let mut draws = 0;
         loop {
             let (recording, data_key) = self.draw(upload, id, resume)?;

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::StreamExt;
+use tracing::Instrument;
 
 use super::{Ingest, not_committed, not_spooled, not_stored};
 use crate::catalog::{CatalogError, Recording};
@@ -91,11 +92,12 @@ impl Ingest {
             && let Some(on_the_way) = self.handover.set_off(name.object)
         {
             let ingest = self.clone();
-            let sending = tokio::spawn(async move {
+            let sending = async move {
                 let sent = ingest.send(name, sealed_len).await;
                 drop(on_the_way);
                 sent
-            });
+            };
+            let sending = tokio::spawn(sending.in_current_span());
             let patience = self.limits.store_patience + Duration::from_secs(sealed_len / PATIENCE_STEP_LEN);
             match tokio::time::timeout(patience, sending).await {
                 Ok(Ok(Ok(()))) => return Ok(State::Stored),

@@ -44,6 +44,7 @@ use crate::model::{
 };
 use crate::reading::live::{Claim, Live, Place};
 use crate::reading::{ReadError, Reader};
+use crate::spans;
 use crate::spool::{Leftover, SegmentName, SpoolError};
 use crate::store::StoreError;
 use crate::timing::Timing;
@@ -223,7 +224,10 @@ impl Ingest {
         self.admit(&upload)?;
         let place = self.enter()?;
         match self.known(&upload).await? {
-            Some(known) => Ok(Opening::Known(upload, Box::new(known), place)),
+            Some(known) => {
+                spans::note_recording(known.id);
+                Ok(Opening::Known(upload, Box::new(known), place))
+            }
             None if upload.range.is_some_and(|range| range.first > 0) => {
                 let detail = "nothing has been received under this name; begin at offset 0";
                 Err(Error::new(Problem::OffsetMismatch, detail).at_offset(0))

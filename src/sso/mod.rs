@@ -22,7 +22,7 @@
 //! | [`rights`] | from values of a claim to scopes and tenants |
 //! | [`jwks`] | a provider's keys, and what each is good for |
 //! | [`keys`] | those keys, at hand and kept fresh |
-//! | [`fetch`] | a document over HTTPS |
+//! | [`fetch`] | a provider's document |
 
 mod claims;
 mod fetch;
@@ -41,7 +41,7 @@ pub use self::claims::Verified;
 use self::fetch::Source;
 use self::keys::{Keys, NotFound};
 pub use self::rights::{Claim, Rights, Tenants};
-pub use self::settings::{KeyTimes, KeysAt, Place, Settings, algorithm, issuer};
+pub use self::settings::{KeyTimes, KeysAt, Settings, algorithm, issuer};
 use self::token::Token;
 pub use self::token::{Flaw, is_jwt};
 use crate::model::Clock;

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hyper::Uri;
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 
 use super::rights::Rights;
+use crate::outward::Place;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -45,43 +45,6 @@ pub struct KeyTimes {
     pub timeout: Duration,
 }
 
-/// An address that may be asked: HTTPS, or plain HTTP on loopback.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    pub host: String,
-    pub port: u16,
-    pub is_secured: bool,
-    /// Path and query.
-    pub target: String,
-}
-
-impl Place {
-    pub fn parse(text: &str) -> Result<Place, String> {
-        let advice = || {
-            "https://<host>[:<port>]/<path>, without a user, a password or a fragment; http:// is taken on loopback only"
-                .to_owned()
-        };
-        let uri = text.parse::<Uri>().ok().filter(|_| !text.contains('#')).ok_or_else(advice)?;
-        let authority = uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or_else(advice)?;
-        let host = authority.host().trim_matches(['[', ']']).to_ascii_lowercase();
-        let is_secured = match uri.scheme_str() {
-            Some("https") => true,
-            Some("http") if is_loopback(&host) => false,
-            _ => return Err(advice()),
-        };
-        let port = authority.port_u16().unwrap_or(if is_secured { 443 } else { 80 });
-        let target = uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
-        match host.is_empty() {
-            true => Err(advice()),
-            false => Ok(Place { host, port, is_secured, target }),
-        }
-    }
-}
-
-pub(super) fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
 /// The document of an issuer that says where its keys are (OpenID Connect Discovery 1.0, section 4).
 pub fn issuer(text: &str) -> Result<Place, String> {
     // A space would end the issuer in a person's subject.
@@ -107,28 +70,6 @@ pub fn algorithm(text: &str) -> Result<Algorithm, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_provider_is_asked_by_https_or_on_this_machine() {
-        for sound in
-            ["https://id.example.com/realms/staff", "http://127.0.0.1:8080", "http://localhost/x", "http://[::1]:1/"]
-        {
-            assert!(Place::parse(sound).is_ok(), "{sound}");
-        }
-        for other in [
-            "http://id.example.com/",
-            "http://127.0.0.1.example.com/",
-            "https://user:secret@id.example.com/",
-            "https://id.example.com/#x",
-            "ftp://127.0.0.1/",
-            "id.example.com",
-            "/x",
-            "https://",
-            "",
-        ] {
-            assert!(Place::parse(other).is_err(), "{other:?} was taken");
-        }
-    }
 
     #[test]
     fn the_place_of_discovery_stands_below_the_issuer_with_or_without_a_last_slash() {

@@ -15,7 +15,6 @@ use std::fs::File;
 use std::ops::Range;
 use std::path::Path as FilePath;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -147,10 +146,7 @@ impl Store {
     /// Takes a closed spool file. On the same local file system it costs no copy: the object is a second name of the file.
     /// An object that is there already, from before a crash, is left or written again with the same bytes.
     pub async fn put(&self, parcel: Parcel<'_>) -> Result<()> {
-        let begun = Instant::now();
-        let taken = self.take(parcel).await;
-        self.stats.note(Operation::Put, begun, &taken);
-        taken
+        self.stats.watch(Operation::Put, self.take(parcel)).await
     }
 
     async fn take(&self, parcel: Parcel<'_>) -> Result<()> {
@@ -188,10 +184,7 @@ impl Store {
     /// Deletes in bulk; one that is not there counts as deleted. Returns those that are gone: the others are to be tried again.
     /// An error means that nothing is known to be gone.
     pub async fn delete(&self, objects: &[ObjectId]) -> Result<Vec<ObjectId>> {
-        let begun = Instant::now();
-        let deleted = self.delete_all(objects).await;
-        self.stats.note(Operation::Delete, begun, &deleted);
-        deleted
+        self.stats.watch(Operation::Delete, self.delete_all(objects)).await
     }
 
     async fn delete_all(&self, objects: &[ObjectId]) -> Result<Vec<ObjectId>> {
@@ -261,10 +254,7 @@ pub struct StoredObject {
 impl StoredObject {
     /// Exactly these bytes; an object of another length is told from an outage.
     pub async fn read(&self, range: Range<u64>) -> Result<Bytes> {
-        let begun = Instant::now();
-        let bytes = self.fetch(range).await;
-        self.store.stats.note(Operation::Get, begun, &bytes);
-        bytes
+        self.store.stats.watch(Operation::Get, self.fetch(range)).await
     }
 
     async fn fetch(&self, range: Range<u64>) -> Result<Bytes> {

@@ -1,9 +1,12 @@
-//! What the store was asked for, how long it took and how it failed: counts since the start, for metrics.
+//! What the store was asked for, how long it took and how it failed: counts since the start, for metrics, and spans.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
+use tracing::Instrument;
+
 use super::{Result, StoreError};
+use crate::spans;
 use crate::timing::Timing;
 
 /// What is asked of a store.
@@ -25,6 +28,14 @@ impl Operation {
             Operation::Delete => "delete",
         }
     }
+
+    fn span(self) -> &'static str {
+        match self {
+            Operation::Put => "store put",
+            Operation::Get => "store get",
+            Operation::Delete => "store delete",
+        }
+    }
 }
 
 /// How a request fails, as a label of metrics.
@@ -39,11 +50,16 @@ pub struct StoreStats {
 
 impl StoreStats {
     /// Requests that failed count among the durations too: a store that stalls is slow before it is down.
-    pub(super) fn note<T>(&self, operation: Operation, begun: Instant, result: &Result<T>) {
+    pub(super) async fn watch<T>(&self, operation: Operation, asked: impl Future<Output = Result<T>>) -> Result<T> {
+        let (begun, span) = (Instant::now(), spans::part(operation.span(), spans::Kind::Client));
+        let result = asked.instrument(span.clone()).await;
         self.durations[operation as usize].note(begun.elapsed());
-        if let Err(error) = result {
-            self.failures[operation as usize][failure(error)].fetch_add(1, Relaxed);
+        if let Err(error) = &result {
+            let kind = failure(error);
+            self.failures[operation as usize][kind].fetch_add(1, Relaxed);
+            spans::failed(&span, FAILURES[kind]);
         }
+        result
     }
 
     pub fn durations(&self) -> impl Iterator<Item = (Operation, &Timing)> {

@@ -11,10 +11,11 @@ use std::path::Path;
 use source::{Source, is_word};
 
 /// The layers of `src/`, from the bottom. A module sees those below it, and itself.
-const LAYERS: [&[&str]; 9] = [
+const LAYERS: [&[&str]; 10] = [
     &["model"],
     &["crypto", "media"],
-    &["disk", "bucket", "sso", "timing"],
+    &["outward"],
+    &["disk", "bucket", "sso", "spans", "timing"],
     &["catalog", "keyring", "store", "spool"],
     &["reading"],
     &["ingest", "playback", "expire"],

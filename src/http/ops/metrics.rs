@@ -21,6 +21,7 @@ use super::super::{Face, SharedFace, problem};
 use crate::catalog::{Counts, Person, RingMark, faults};
 use crate::model::State;
 use crate::model::error::chain;
+use crate::spans;
 use crate::timing::Timing;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -161,7 +162,7 @@ impl Readings {
         ]
     }
 
-    fn counters(&self) -> [Reading<u64>; 9] {
+    fn counters(&self) -> [Reading<u64>; 10] {
         let Face { ingest, playback, watch, .. } = &*self.face;
         let (ingest, playback) = (&ingest.stats, &playback.stats);
         let damage = playback.integrity_events.load(Relaxed) + ingest.integrity_events.load(Relaxed);
@@ -175,6 +176,7 @@ impl Readings {
             ("integrity_events", "Damage that was found", None, damage),
             ("requests_denied", "Requests whose sender may not do this", None, watch.denied.load(Relaxed)),
             ("requests_turned_away", "Requests answered with 429", None, watch.turned_away.load(Relaxed)),
+            ("trace_spans_dropped", "Spans that did not reach the collector", None, spans::dropped()),
         ]
     }
 

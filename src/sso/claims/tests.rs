@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use crate::sso::{Claim, KeyTimes, KeysAt, Place, Rights};
+use crate::outward::Place;
+use crate::sso::{Claim, KeyTimes, KeysAt, Rights};
 
 const NOW_S: i64 = 1_800_000_000;
 
