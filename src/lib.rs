@@ -92,6 +92,9 @@
 //! | 6 a wrong clock destroys nothing outside the guards without a typed confirmation | [`expire::Expire::run`], step 3 | `a_clock_behind_the_floor_is_refused_and_nothing_is_destroyed`, `one_clock_destroys_48_hours_at_most_unless_a_person_confirms_more`, `clocks_that_differ_by_more_than_five_minutes_stop_the_run`, `a_machine_or_a_store_whose_clock_runs_ahead_destroys_nothing`, `a_row_younger_than_thirty_days_stops_the_run_before_anything_is_destroyed` |
 //! | 7 tenants are separated by keys | [`crypto::keys`], the tenant tree of [`crypto::ring`] | `an_offboarded_tenant_is_dead_after_the_next_run_and_others_are_untouched`, `an_object_opens_for_its_own_tenant_recording_and_data_key_only` |
 //!
+//! Where a collector is named, each request and each expire run is a trace ([`spans`], [`telemetry`]), over all servers that had a
+//! part in it: `a_request_that_is_passed_on_is_one_trace_over_both_servers`, `canaries_reach_no_collector_of_traces`.
+//!
 //! Debug builds write down which key sealed under which nonce, where a test asks for it, and no pair comes twice over all that
 //! tests do to a vault (`no_pair_comes_twice_over_kills_cuts_retries_and_a_full_disk`); a release build has no such journal.
 //!

@@ -143,7 +143,16 @@ pub fn run(name: &'static str) -> Span {
 }
 
 /// A part of what goes on at present; none where that is not traced.
-pub fn part(name: &'static str, kind: Kind) -> Span {
+pub fn part(name: &'static str) -> Span {
+    within_present(name, Kind::Internal)
+}
+
+/// A part that waits for another service.
+pub fn request_to(name: &'static str) -> Span {
+    within_present(name, Kind::Client)
+}
+
+fn within_present(name: &'static str, kind: Kind) -> Span {
     match is_on() && !Span::current().is_none() {
         true => open(name, kind, None),
         false => Span::none(),
@@ -161,7 +170,7 @@ fn open(name: &'static str, kind: Kind, came_with: Option<&str>) -> Span {
         http.request.method = Empty,
         http.route = Empty,
         http.response.status_code = Empty,
-        error.r#type = Empty,
+        "error.type" = Empty,
         recording.id = Empty,
         tenant.id = Empty,
     )

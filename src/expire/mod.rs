@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use jiff::SignedDuration;
 use serde::Serialize;
 use thiserror::Error;
-use tracing::{Instrument, Span};
+use tracing::Instrument;
 
 pub use receipts::{ReceiptBody, VerifyReport, verify_chain};
 pub use stats::ExpireStats;
@@ -149,8 +149,8 @@ impl Expire {
     }
 
     async fn take_steps(&self, confirmed: Option<Timestamp>) -> Result<Report, ExpireError> {
-        let _lease = self.lease().instrument(step("expire lease")).await?;
-        let clocks = self.read_clocks().instrument(step("expire clocks")).await?;
+        let _lease = self.lease().instrument(spans::part("expire lease")).await?;
+        let clocks = self.read_clocks().instrument(spans::part("expire clocks")).await?;
         let mut report = Report::default();
         let mut advanced = self.advance(&clocks, confirmed, &mut report).await;
         for _ in 0..OVERTAKEN_MAX {
@@ -160,8 +160,9 @@ impl Expire {
             advanced = self.advance(&clocks, confirmed, &mut report).await;
         }
         let plan = advanced?;
-        self.sweep(&mut report).instrument(step("expire sweep")).await?;
-        report.replicas_behind = self.wait_for_replicas(report.generation).instrument(step("expire replicas")).await;
+        self.sweep(&mut report).instrument(spans::part("expire sweep")).await?;
+        report.replicas_behind =
+            self.wait_for_replicas(report.generation).instrument(spans::part("expire replicas")).await;
         if plan.wanted > plan.floor {
             report.floor_wanted = Some(plan.wanted.start());
             return Err(self.held_back(&plan));
@@ -177,15 +178,15 @@ impl Expire {
         report: &mut Report,
     ) -> Result<Plan, ExpireError> {
         let now = clocks.earliest;
-        let present = self.complete(report, now).instrument(step("expire complete")).await?;
-        let plan = self.plan(&present, clocks, confirmed).instrument(step("expire plan")).await?;
+        let present = self.complete(report, now).instrument(spans::part("expire complete")).await?;
+        let plan = self.plan(&present, clocks, confirmed).instrument(spans::part("expire plan")).await?;
         report.floor_before = Some(present.floor.start());
         report.generation = present.generation;
         report.floor = Some(plan.floor.start());
         if plan.floor > present.floor || !plan.punctures.is_empty() {
-            let run = self.announce(&present, &plan, now).instrument(step("expire announce")).await?;
-            self.destroy(&present, &plan, &run, now, report).instrument(step("expire destroy")).await?;
-            self.record(&run, now, report).instrument(step("expire record")).await?;
+            let run = self.announce(&present, &plan, now).instrument(spans::part("expire announce")).await?;
+            self.destroy(&present, &plan, &run, now, report).instrument(spans::part("expire destroy")).await?;
+            self.record(&run, now, report).instrument(spans::part("expire record")).await?;
         }
         Ok(plan)
     }
@@ -433,10 +434,6 @@ impl ExpireError {
             ExpireError::Guarded(_) => "guarded",
         }
     }
-}
-
-fn step(name: &'static str) -> Span {
-    spans::part(name, spans::Kind::Internal)
 }
 
 fn destroyed(puncture: &Puncture) -> Destroyed {

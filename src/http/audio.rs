@@ -47,6 +47,7 @@ impl Face {
     ) -> Result<Response> {
         let id = located.recording.id;
         spans::note_recording(id);
+        spans::note_tenant(located.recording.tenant);
         if let Some(holder) = self.playback.held_elsewhere(&located) {
             return self.play_from(parts, holder).await;
         }

@@ -90,6 +90,7 @@ impl Face {
             (None, None) if known.may_name == Tenants::Any => None,
             _ => Some(self.tenant_of(&known).await?),
         };
+        tenant.iter().for_each(|tenant| spans::note_tenant(tenant.number));
         let is_bound = known.bound_to.is_some() || known.may_name != Tenants::Any;
         let Known { kind, token, person, address, .. } = known;
         let person = person.map(|person| person.id);

@@ -1,5 +1,7 @@
 //! The row before the first byte: keys are drawn, wrapped for each class, and committed as `receiving`.
 
+use tracing::Instrument;
+
 use super::{Ingest, Target, Upload, not_committed, not_wrapped};
 use crate::catalog::{CallRow, CatalogError, NewRecording, Recording, Resume, SearchTokens, WrapRow};
 use crate::crypto::blob::seal_blob;
@@ -41,7 +43,7 @@ impl Ingest {
         loop {
             let (recording, data_key) = self.draw(upload, id, resume)?;
             let target = Target { row: as_row(&recording), object: recording.object, data_key };
-            match self.catalog.begin(recording).await {
+            match self.catalog.begin(recording).instrument(spans::part("catalog begin")).await {
                 Ok(()) => return Ok(target),
                 Err(CatalogError::PathTaken) if draws < DRAWS_MAX => draws += 1,
                 Err(CatalogError::NameTaken) => {

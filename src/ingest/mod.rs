@@ -30,6 +30,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::Stream;
+use tracing::Instrument;
 
 use crate::catalog::{CatalogError, Finished, Recording, SharedCatalog, Tenant};
 use crate::crypto::keys::{DataKey, KekScope};
@@ -309,7 +310,7 @@ impl Ingest {
     async fn conclude(&self, intake: Intake, completeness: Completeness) -> Result<Recording> {
         let begun = Instant::now();
         let id = intake.target().row.id;
-        let closed = intake.close().await.map_err(|unclosed| {
+        let closed = intake.close().instrument(spans::part("spool close")).await.map_err(|unclosed| {
             self.leftovers.put(id, unclosed.leftover);
             not_spooled(unclosed.error)
         })?;
@@ -373,7 +374,7 @@ impl Ingest {
             changed_at: self.clock.now(),
             holder: self.replica.clone(),
         };
-        match self.catalog.finish(finished.clone()).await {
+        match self.catalog.finish(finished.clone()).instrument(spans::part("catalog finish")).await {
             Ok(()) => {}
             Err(CatalogError::WrongState) => {
                 // Unless it is the segment on which the row rests as it is.

@@ -51,7 +51,7 @@ pub struct StoreStats {
 impl StoreStats {
     /// Requests that failed count among the durations too: a store that stalls is slow before it is down.
     pub(super) async fn watch<T>(&self, operation: Operation, asked: impl Future<Output = Result<T>>) -> Result<T> {
-        let (begun, span) = (Instant::now(), spans::part(operation.span(), spans::Kind::Client));
+        let (begun, span) = (Instant::now(), spans::request_to(operation.span()));
         let result = asked.instrument(span.clone()).await;
         self.durations[operation as usize].note(begun.elapsed());
         if let Err(error) = &result {

@@ -37,6 +37,7 @@ mod store_faults;
 mod support;
 mod tidy;
 mod tls;
+mod traces;
 mod tus_clients;
 mod walkthrough;
 mod wav;

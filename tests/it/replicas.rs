@@ -12,7 +12,7 @@ use crate::support::{Client, Server, Vault, free_address, noise, wait_until};
 const CHUNK_LEN: usize = 16_384;
 
 /// One server of a vault; its name, its address and its spool stay when it is started again.
-struct Replica {
+pub struct Replica {
     name: &'static str,
     address: String,
     spool: String,
@@ -24,7 +24,7 @@ impl Replica {
         Replica { name, address: free_address(), spool: spool.to_string_lossy().into_owned() }
     }
 
-    fn start(&self, vault: &Vault) -> Server {
+    pub fn start(&self, vault: &Vault) -> Server {
         self.start_with(vault, &[])
     }
 
@@ -33,7 +33,7 @@ impl Replica {
     }
 
     /// What it receives stays in its spool: no object store answers.
-    fn start_without_store(&self, vault: &Vault) -> Server {
+    pub fn start_without_store(&self, vault: &Vault) -> Server {
         self.start_with(vault, &["--store", "s3://bucket", "--store-patience", "50ms"])
     }
 
@@ -49,7 +49,7 @@ impl Replica {
 }
 
 /// A vault that any number of servers may share, and two of them.
-fn two() -> (Vault, [Replica; 2]) {
+pub fn two() -> (Vault, [Replica; 2]) {
     let nowhere = [
         ("AWS_ENDPOINT", "http://127.0.0.1:9"),
         ("AWS_ALLOW_HTTP", "true"),

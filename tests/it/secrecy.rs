@@ -9,12 +9,12 @@ use crate::support::{Client, Server, Vault, files, free_address, json, wait_unti
 
 const A_NUMBER: &str = "+31655501234";
 const B_NUMBER: &str = "+31655505678";
-const CALL_ID: &str = "canary-call-31655509012";
+pub const CALL_ID: &str = "canary-call-31655509012";
 const EXTENSION: &str = "canary-ext-4711";
-const NAME: &str = "canary-name/31655503456.wav";
+pub const NAME: &str = "canary-name/31655503456.wav";
 const HEADER: &str = "canary-header-8899";
 /// 64 bytes that stand for audio.
-const MARKER: &[u8; 64] = b"CANARY-AUDIO-0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJK!!";
+pub const MARKER: &[u8; 64] = b"CANARY-AUDIO-0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJK!!";
 
 #[tokio::test]
 async fn canaries_reach_no_file_no_log_no_metric_and_no_error_text() {
@@ -154,7 +154,7 @@ impl Watched {
 }
 
 /// Which canaries stand in these bytes, as they are, in UTF-16, in hexadecimal, or in base64 at any of its three offsets.
-fn canaries_in(bytes: &[u8], token: &str) -> Vec<String> {
+pub fn canaries_in(bytes: &[u8], token: &str) -> Vec<String> {
     let texts = [A_NUMBER, B_NUMBER, CALL_ID, EXTENSION, "31655503456", "canary-name", HEADER, token, "canary-deleted"];
     let mut found = Vec::new();
     for text in texts.iter().chain(&["0123456789-abcdefghijklmnopqrstuvwxyz"]) {
@@ -196,7 +196,7 @@ fn memmem(haystack: &[u8], needle: &[u8]) -> bool {
     false
 }
 
-fn describe(client: &Client, server: &Server, method: &str, name: &str) -> reqwest::RequestBuilder {
+pub fn describe(client: &Client, server: &Server, method: &str, name: &str) -> reqwest::RequestBuilder {
     let request = client.request(method, &format!("{}/{name}", server.recordings()));
     request
         .header("callvault-a-number", A_NUMBER)
@@ -209,7 +209,7 @@ fn describe(client: &Client, server: &Server, method: &str, name: &str) -> reqwe
 }
 
 /// Requests that are refused, with a canary in the place that is wrong; their answers.
-async fn wrong_requests(client: &Client, server: &Server, id: &str) -> Vec<String> {
+pub async fn wrong_requests(client: &Client, server: &Server, id: &str) -> Vec<String> {
     let upload = |name: &str| client.request("PUT", &format!("{}/{name}", server.recordings()));
     let mut requests = Vec::new();
     for field in ["direction", "started-at", "answered-at", "ended-at", "duration-ms", "setup-ms", "release-ms"] {

@@ -1,5 +1,6 @@
 //! The program as its users have it: the built binary, its commands, its HTTP port, a directory of its own.
 
+pub mod collector;
 pub mod documented;
 pub mod held;
 pub mod journal;
