@@ -8,7 +8,7 @@
 //! gave itself, and ids: nothing that a stranger wrote but the ids of a trace, which are hexadecimal digits, and the id of a
 //! recording, which is a UUID.
 //! # Limits
-//! A request that goes on keeps one span, of a few hundred bytes. Of a playback each window is one more, and gone when it ends.
+//! A request that goes on keeps one span, of some 700 bytes. Of a playback each window is one more, and gone when it ends.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -29,11 +29,13 @@ pub const TARGET: &str = "callvault::spans";
 pub const NAME: &str = "name";
 pub const KIND: &str = "kind";
 pub const CAME_WITH: &str = "traceparent";
-/// Attributes that say more than themselves.
-pub const METHOD: &str = "http.request.method";
+/// A span's attributes.
+pub const ATTRIBUTES: [&str; 5] = [ROUTE, STATUS, ERROR, RECORDING, TENANT];
 pub const ROUTE: &str = "http.route";
 pub const STATUS: &str = "http.response.status_code";
 pub const ERROR: &str = "error.type";
+const RECORDING: &str = "recording.id";
+const TENANT: &str = "tenant.id";
 
 /// The field of a request's head (W3C Trace Context).
 pub const TRACEPARENT: &str = "traceparent";
@@ -63,7 +65,7 @@ pub enum Kind {
 
 impl Kind {
     /// As OTLP numbers them.
-    pub fn number(self) -> u64 {
+    pub fn number(self) -> u8 {
         match self {
             Kind::Internal => 1,
             Kind::Server => 2,
@@ -115,7 +117,7 @@ pub fn is_on() -> bool {
     IS_ON.load(Relaxed)
 }
 
-/// The span of a request. One that belongs to a trace whose sender wants none of it makes nothing.
+/// The span of a request, which is called by its method. One that belongs to a trace whose sender wants none of it makes nothing.
 pub fn request(
     method: &'static str,
     route: Option<&'static str>,
@@ -127,12 +129,11 @@ pub fn request(
         return Span::none();
     }
     let span = open(method, Kind::Server, parent.and(came_with));
-    span.record(METHOD, method);
     if let Some(route) = route {
         span.record(ROUTE, route);
     }
     if let Some(recording) = recording {
-        span.record("recording.id", display(recording));
+        span.record(RECORDING, display(recording));
     }
     span
 }
@@ -167,7 +168,6 @@ fn open(name: &'static str, kind: Kind, came_with: Option<&str>) -> Span {
         name,
         kind = kind.number(),
         traceparent = came_with,
-        http.request.method = Empty,
         http.route = Empty,
         http.response.status_code = Empty,
         "error.type" = Empty,
@@ -179,14 +179,14 @@ fn open(name: &'static str, kind: Kind, came_with: Option<&str>) -> Span {
 /// What goes on at present is about this recording.
 pub fn note_recording(id: RecordingId) {
     if is_on() {
-        Span::current().record("recording.id", display(id));
+        Span::current().record(RECORDING, display(id));
     }
 }
 
 /// What goes on at present is for this tenant: its number, not its name.
 pub fn note_tenant(tenant: TenantNumber) {
     if is_on() {
-        Span::current().record("tenant.id", tenant.0);
+        Span::current().record(TENANT, tenant.0);
     }
 }
 

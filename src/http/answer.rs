@@ -21,7 +21,8 @@ use hyper::{HeaderMap, Method, Request, Version};
 use tower_service::Service;
 
 use super::auth::ClientCertificate;
-use super::{SharedFace, cors, later, traced};
+use super::traced::{self, Within};
+use super::{SharedFace, cors, later};
 
 /// What stands on every answer that says nothing else in its place.
 const ON_EVERY_ANSWER: [(HeaderName, HeaderValue); 4] = [
@@ -71,7 +72,7 @@ impl Answers {
     {
         let span = traced::begin(&request);
         let answer = self.reply(peer, request);
-        if span.is_none() { Box::pin(answer) } else { Box::pin(traced::within(span, answer)) }
+        if span.is_none() { Box::pin(answer) } else { Box::pin(Within::new(span, Box::pin(answer))) }
     }
 
     fn reply<B>(

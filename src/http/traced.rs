@@ -7,7 +7,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use axum::BoxError;
 use axum::body::Body;
@@ -15,8 +15,9 @@ use axum::response::Response;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use hyper::{HeaderMap, Method, Request};
-use tracing::{Instrument, Span};
+use tracing::Span;
 
+use super::answer::Answering;
 use super::contract::operations;
 use crate::model::RecordingId;
 use crate::spans::{self, TRACEPARENT};
@@ -35,17 +36,44 @@ pub fn begin<B>(request: &Request<B>) -> Span {
     spans::request(method, route, recording, came_with(request.headers()))
 }
 
-/// Answers within the span, body and all.
-pub async fn within(
+/// An answer that is made within a span, body and all.
+pub struct Within {
     span: Span,
-    answer: impl Future<Output = Result<Response, Infallible>>,
-) -> Result<Response, Infallible> {
-    let response = answer.instrument(span.clone()).await?;
-    spans::answered(&span, response.status().as_u16());
-    Ok(response.map(|body| match http_body::Body::is_end_stream(&body) {
-        true => body,
-        false => Body::new(Traced { body, span }),
-    }))
+    /// `None`: it is made.
+    answer: Option<Answering>,
+}
+
+impl Within {
+    pub fn new(span: Span, answer: Answering) -> Within {
+        Within { span, answer: Some(answer) }
+    }
+}
+
+impl Future for Within {
+    type Output = Result<Response, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context) -> Poll<Self::Output> {
+        let Within { span, answer } = &mut *self;
+        let entered = span.enter();
+        let answered = answer.as_mut().expect("nobody polls a future after its end").as_mut();
+        let response = ready!(answered.poll(context))?;
+        *answer = None;
+        drop(entered);
+        spans::answered(span, response.status().as_u16());
+        let span = std::mem::replace(span, Span::none());
+        Poll::Ready(Ok(response.map(|body| match http_body::Body::is_end_stream(&body) {
+            true => body,
+            false => Body::new(Traced { body, span }),
+        })))
+    }
+}
+
+impl Drop for Within {
+    /// What goes on when its answer is not waited for, goes on within the span ([`super::outlive`]).
+    fn drop(&mut self) {
+        let _entered = self.span.enter();
+        self.answer = None;
+    }
 }
 
 /// What is told to another server that answers in this one's place.

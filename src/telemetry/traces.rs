@@ -35,10 +35,10 @@ struct Span {
     context: Context,
     parent: Option<[u8; 8]>,
     name: Box<str>,
-    kind: u64,
-    begun_at_ns: i128,
-    duration_ns: u128,
-    attributes: Vec<(&'static str, Value)>,
+    kind: u8,
+    begun_at_ns: u64,
+    duration_ns: u64,
+    attributes: Vec<Attribute>,
 }
 
 /// What is kept beside a span's place while it lasts.
@@ -47,10 +47,14 @@ struct Ongoing {
     begun: Instant,
 }
 
-enum Value {
-    Text(Box<str>),
-    Whole(i64),
+// Limit: ten thousand calls that go on have four each.
+enum Attribute {
+    Text(Key, Box<str>),
+    Whole(Key, u32),
 }
+
+/// Its place among [`spans::ATTRIBUTES`].
+type Key = u8;
 
 /// Gathers spans that end.
 pub struct Gathering {
@@ -82,7 +86,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Gathering {
             parent: parent.map(|parent| parent.span),
             name: fields.name,
             kind: fields.kind,
-            begun_at_ns: SystemClock.now().as_nanosecond(),
+            begun_at_ns: u64::try_from(SystemClock.now().as_nanosecond()).unwrap_or(0),
             duration_ns: 0,
             attributes: fields.attributes,
         };
@@ -97,8 +101,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Gathering {
         if let Some(Ongoing { span, .. }) = extensions.get_mut::<Ongoing>() {
             let mut fields = Fields::default();
             values.record(&mut fields);
-            let told = |key: &str| fields.attributes.iter().any(|(name, _)| *name == key);
-            span.attributes.retain(|(key, _)| !told(key));
+            span.attributes.retain(|known| fields.attributes.iter().all(|told| told.key() != known.key()));
+            span.attributes.reserve_exact(fields.attributes.len());
             span.attributes.append(&mut fields.attributes);
         }
     }
@@ -106,9 +110,17 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Gathering {
     fn on_close(&self, id: Id, surroundings: Surroundings<'_, S>) {
         let ended = surroundings.span(&id).and_then(|opened| opened.extensions_mut().remove::<Ongoing>());
         let Some(Ongoing { mut span, begun }) = ended else { return };
-        span.duration_ns = begun.elapsed().as_nanos();
+        span.duration_ns = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         if self.queue.try_send(span).is_err() {
             spans::note_dropped(1);
+        }
+    }
+}
+
+impl Attribute {
+    fn key(&self) -> &'static str {
+        match self {
+            Attribute::Text(key, _) | Attribute::Whole(key, _) => spans::ATTRIBUTES[usize::from(*key)],
         }
     }
 }
@@ -117,9 +129,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Gathering {
 #[derive(Default)]
 struct Fields {
     name: Box<str>,
-    kind: u64,
+    kind: u8,
     came_from: Option<Context>,
-    attributes: Vec<(&'static str, Value)>,
+    attributes: Vec<Attribute>,
 }
 
 impl Visit for Fields {
@@ -127,18 +139,28 @@ impl Visit for Fields {
         match field.name() {
             spans::NAME => self.name = value.into(),
             spans::CAME_WITH => self.came_from = Context::parse(value).map(|(context, _)| context),
-            attribute => self.attributes.push((attribute, Value::Text(value.into()))),
+            name => self.attribute(name, |key| Attribute::Text(key, value.into())),
         }
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
         match field.name() {
-            spans::KIND => self.kind = value,
-            attribute => self.attributes.push((attribute, Value::Whole(i64::try_from(value).unwrap_or(i64::MAX)))),
+            spans::KIND => self.kind = value as u8,
+            name => self.attribute(name, |key| Attribute::Whole(key, u32::try_from(value).unwrap_or(u32::MAX))),
         }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.attributes.push((field.name(), Value::Text(format!("{value:?}").into())));
+        self.attribute(field.name(), |key| Attribute::Text(key, format!("{value:?}").into()));
+    }
+}
+
+impl Fields {
+    /// Secrecy: what is no attribute of ours is not taken.
+    fn attribute(&mut self, name: &str, attribute: impl FnOnce(Key) -> Attribute) {
+        if let Some(key) = spans::ATTRIBUTES.iter().position(|known| *known == name) {
+            self.attributes.reserve_exact(1);
+            self.attributes.push(attribute(key as Key));
+        }
     }
 }

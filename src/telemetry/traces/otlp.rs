@@ -2,9 +2,9 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{Span, Value};
+use super::{Attribute, Span};
 use crate::model::text::hex;
-use crate::spans::{ERROR, Kind, METHOD, ROUTE, STATUS};
+use crate::spans::{ERROR, Kind, ROUTE, STATUS};
 
 /// An error, in the words of OTLP.
 const STATUS_CODE_ERROR: u64 = 2;
@@ -28,14 +28,18 @@ pub fn rejected(answer: &[u8]) -> u64 {
 }
 
 fn span(span: &Span) -> Json {
+    let mut attributes: Vec<Json> = span.attributes.iter().map(attribute).collect();
+    if is_request(span) {
+        attributes.push(json!({"key": "http.request.method", "value": {"stringValue": span.name}}));
+    }
     let mut json = json!({
         "traceId": hex(&span.context.trace),
         "spanId": hex(&span.context.span),
         "name": name(span),
         "kind": span.kind,
         "startTimeUnixNano": span.begun_at_ns.to_string(),
-        "endTimeUnixNano": (span.begun_at_ns + span.duration_ns as i128).to_string(),
-        "attributes": span.attributes.iter().map(attribute).collect::<Vec<_>>(),
+        "endTimeUnixNano": span.begun_at_ns.saturating_add(span.duration_ns).to_string(),
+        "attributes": attributes,
     });
     if let Some(parent) = span.parent {
         json["parentSpanId"] = hex(&parent).into();
@@ -46,30 +50,35 @@ fn span(span: &Span) -> Json {
     json
 }
 
+/// It is called by its method.
+fn is_request(span: &Span) -> bool {
+    span.kind == Kind::Server.number()
+}
+
 /// Of a request: its method, and its route where it has one.
 fn name(span: &Span) -> String {
-    match (find(span, METHOD), find(span, ROUTE)) {
-        (Some(Value::Text(method)), Some(Value::Text(route))) => format!("{method} {route}"),
+    match find(span, ROUTE) {
+        Some(Attribute::Text(_, route)) => format!("{} {route}", span.name),
         _ => span.name.to_string(),
     }
 }
 
 /// What this side did not do: a refusal is its sender's.
 fn has_failed(span: &Span) -> bool {
-    let is_fault = matches!(find(span, STATUS), Some(Value::Whole(500..)));
-    find(span, ERROR).is_some() || (is_fault && span.kind == Kind::Server.number())
+    let is_fault = matches!(find(span, STATUS), Some(Attribute::Whole(_, 500..)));
+    find(span, ERROR).is_some() || (is_fault && is_request(span))
 }
 
-fn find<'a>(span: &'a Span, key: &str) -> Option<&'a Value> {
-    span.attributes.iter().find(|(name, _)| *name == key).map(|(_, value)| value)
+fn find<'a>(span: &'a Span, key: &str) -> Option<&'a Attribute> {
+    span.attributes.iter().find(|attribute| attribute.key() == key)
 }
 
-fn attribute((key, value): &(&'static str, Value)) -> Json {
-    let value = match value {
-        Value::Text(text) => json!({"stringValue": text}),
-        Value::Whole(number) => json!({"intValue": number.to_string()}),
+fn attribute(attribute: &Attribute) -> Json {
+    let value = match attribute {
+        Attribute::Text(_, text) => json!({"stringValue": text}),
+        Attribute::Whole(_, number) => json!({"intValue": number.to_string()}),
     };
-    json!({"key": key, "value": value})
+    json!({"key": attribute.key(), "value": value})
 }
 
 #[cfg(test)]
