@@ -17,7 +17,7 @@
 //! | 5 | [`app`], [`config`], [`telemetry`] | wiring, the only place that picks backends; settings; logs |
 //! | 4 | [`http`] | requests become verbs, results become answers; who may ask |
 //! | 3 | [`ingest`], [`playback`], [`expire`] | the three verbs, one file for each story |
-//! | 2b | [`reading`] | the only way from sealed bytes to plaintext; the verbs and `verify` go through it |
+//! | 2b | [`reading`], [`audit`] | the only way from sealed bytes to plaintext; the verbs and `verify` go through it; who did what, chained and signed |
 //! | 2 | [`catalog`], [`keyring`], [`store`], [`spool`] | rows, keys, objects, and sealed bytes on their way |
 //! | 1b | [`disk`], [`bucket`], [`timing`] | syncs that are shared by whoever waits for one; a bucket of S3, for objects and for keys; how long work takes |
 //! | 1 | [`crypto`], [`media`] | keys into keys, bytes into sealed bytes; what a recording's bytes are; no clock, disk, network, async or log |
@@ -98,6 +98,7 @@
 #![forbid(unsafe_code)]
 
 pub mod app;
+pub mod audit;
 pub mod bucket;
 pub mod catalog;
 pub mod cli;

@@ -16,6 +16,7 @@ pub mod postgres;
 mod rules;
 pub mod sqlite;
 mod stored;
+pub mod trail;
 
 #[cfg(test)]
 mod conformance;
@@ -26,6 +27,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 pub use faults::faults;
+pub use trail::{CheckpointRow, TrailHead, TrailQuery, TrailRow, Trails};
 
 use crate::crypto::token::TokenHash;
 use crate::crypto::wrap::WRAP_LEN;
@@ -426,9 +428,9 @@ pub const NEXT_SPOOLED: u32 = 1_000;
 /// Held while a run works or a server lives; ends when it is dropped or the process dies.
 pub type Lease = Box<dyn Send + Sync>;
 
-/// The verbs. See the module for what `Ok` and an error mean.
+/// The verbs, besides those of [`Trails`]. See the module for what `Ok` and an error mean.
 #[async_trait]
-pub trait Catalog: Send + Sync + 'static {
+pub trait Catalog: Trails {
     // Tenants and tokens.
 
     /// Gives the next tenant number, from 1, never one that was given before.

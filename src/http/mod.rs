@@ -23,6 +23,7 @@
 //! | [`recordings`] | listing, showing, deleting |
 //! | [`receipts`] | `GET /v1/receipts` |
 //! | [`peers`] | requests about what another server holds are passed on to it |
+//! | [`trail`] | what requests leave in the audit trail |
 //! | [`problem`] | errors as RFC 9457, and the pages that explain them |
 //! | [`ops`] | health, readiness, metrics |
 
@@ -49,6 +50,7 @@ pub mod resumable;
 pub mod routes;
 pub mod serve;
 pub mod tls;
+pub mod trail;
 pub mod upload;
 
 use std::sync::Arc;

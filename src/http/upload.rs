@@ -15,6 +15,7 @@ use super::body::TimedBody;
 use super::later::later;
 use super::metadata::Metadata;
 use super::outlive::Outlive;
+use super::trail::by;
 use super::{Face, SharedFace};
 use crate::catalog::Tenant;
 use crate::ingest::{Outcome, Received, Upload};
@@ -71,7 +72,9 @@ impl Face {
             let detail = "'Content-Range' continues a name: send it with PUT /v1/recordings/{name}";
             return Err(Error::new(Problem::BadRequest, detail));
         }
-        let upload = Upload { tenant: caller.tenant, name, classes, media_type, call, declared_len, range, digests };
+        let by = by(parts);
+        let upload =
+            Upload { tenant: caller.tenant, by, name, classes, media_type, call, declared_len, range, digests };
         self.ingest.admit(&upload)?;
         Ok(upload)
     }

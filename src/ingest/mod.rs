@@ -31,6 +31,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures::Stream;
 
+use crate::audit::Trail;
 use crate::catalog::{CatalogError, Finished, Recording, SharedCatalog, Tenant};
 use crate::crypto::keys::{DataKey, KekScope};
 use crate::crypto::random::random;
@@ -39,6 +40,7 @@ use crate::crypto::wrap::Binding;
 use crate::keyring::KeyringError;
 use crate::model::error::chain;
 use crate::model::range::UploadRange;
+use crate::model::trail::{Action, Entry, Who};
 use crate::model::{
     CallData, Class, Clock, Completeness, Error, ObjectId, Problem, RecordingId, ReplicaName, Result, State,
 };
@@ -72,6 +74,8 @@ pub struct UploadLimits {
 /// One upload as the sender described it, checked.
 pub struct Upload {
     pub tenant: Tenant,
+    /// Who sends it, for the audit trail.
+    pub by: Arc<Who>,
     /// The sender's name for it: the key under which a retry is recognised.
     pub name: Option<String>,
     /// At least one, each once.
@@ -147,6 +151,7 @@ pub struct Ingest {
     /// This server: what it receives is in its spool, and nobody else's.
     pub replica: ReplicaName,
     pub catalog: SharedCatalog,
+    pub trail: Trail,
     pub reader: Reader,
     pub clock: Arc<dyn Clock>,
     pub limits: UploadLimits,
@@ -162,6 +167,8 @@ struct Target {
     row: Recording,
     data_key: DataKey,
     object: ObjectId,
+    /// Who sends what is in it; [`Who::SYSTEM`] for what is recovered.
+    by: Arc<Who>,
 }
 
 impl Target {
@@ -369,7 +376,12 @@ impl Ingest {
             changed_at: self.clock.now(),
             holder: self.replica.clone(),
         };
-        match self.catalog.finish(finished.clone()).await {
+        // In the trail at the same time, and in the same commit where the catalog makes it one: nothing is acknowledged
+        // without its entry. If that fails alone, what was received stays, and its sender is told to ask again.
+        let entry = self.received_entry(target, completeness, object.plain_len);
+        let (finishing, noted) =
+            futures::join!(self.catalog.finish(finished.clone()), self.trail.append(target.row.tenant, entry));
+        match finishing {
             Ok(()) => {}
             Err(CatalogError::WrongState) => {
                 // Unless it is the segment on which the row rests as it is.
@@ -389,7 +401,15 @@ impl Ingest {
             segments.push(SegmentName::whole(target.row.id, target.row.object));
         }
         self.forget(Obsolete { segments, frames: Vec::new() });
+        noted?;
         Ok(target.row.clone().finished(finished))
+    }
+
+    fn received_entry(&self, target: &Target, completeness: Completeness, plain_len: u64) -> Entry {
+        let action = if *target.by == Who::SYSTEM { Action::Recover } else { Action::Uploaded };
+        let how = if completeness == Completeness::Complete { "complete" } else { "partial" };
+        let entry = self.trail.entry(action, (*target.by).clone()).of(target.row.id);
+        entry.noting(format!("{how}, {plain_len} bytes"))
     }
 
     /// The audio wraps, bound to what is known at the end. Same key, new nonce.
@@ -399,7 +419,7 @@ impl Ingest {
         completeness: Completeness,
         plain_len: u64,
     ) -> Result<Vec<(Class, [u8; crate::crypto::wrap::WRAP_LEN])>> {
-        let Target { row, data_key, object } = target;
+        let Target { row, data_key, object, .. } = target;
         let alive = row.wraps.iter().filter(|wrap| wrap.sealed.is_some());
         let wraps = alive.map(|wrap| {
             let scope = KekScope { class: wrap.class, tenant: row.tenant, subject: row.id.into(), path: wrap.path };

@@ -13,6 +13,7 @@ pub mod range;
 pub mod recording;
 pub mod term;
 pub mod text;
+pub mod trail;
 
 pub use call::CallData;
 pub use class::Class;

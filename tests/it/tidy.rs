@@ -16,7 +16,7 @@ const LAYERS: [&[&str]; 9] = [
     &["crypto", "media"],
     &["disk", "bucket", "timing"],
     &["catalog", "keyring", "store", "spool"],
-    &["reading"],
+    &["reading", "audit"],
     &["ingest", "playback", "expire"],
     &["http"],
     &["app", "config", "telemetry"],
@@ -61,19 +61,20 @@ const SEAMS: [(&str, &[&str]); 6] = [
 ];
 
 /// The only public traits, each a place where one implementation is exchanged for another.
-const TRAITS: [(&str, &str); 6] = [
+const TRAITS: [(&str, &str); 7] = [
     ("Backend", "src/catalog/conformance.rs"),
     ("BlobKey", "src/crypto/blob.rs"),
     ("Body", "src/ingest/mod.rs"),
     ("Catalog", "src/catalog/mod.rs"),
     ("Clock", "src/model/clock.rs"),
     ("KeyStore", "src/keyring/mod.rs"),
+    ("Trails", "src/catalog/trail.rs"),
 ];
 
 const FILE_LINES_MAX: usize = 600;
 /// Longer files, each with its limit and its reason.
 const LONGER: [(&str, usize, &str); 1] =
-    [("src/crypto/vectors.rs", 900, "forms of eight vector files, read in one way")];
+    [("src/crypto/vectors.rs", 900, "forms of nine vector files, read in one way")];
 /// Lines of code; comments and blank lines are free.
 const FUNCTION_LINES_MAX: usize = 80;
 const TEST_LINES_MAX: usize = 120;

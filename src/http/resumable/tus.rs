@@ -19,6 +19,7 @@ use crate::catalog::Tenant;
 use crate::http::SharedFace;
 use crate::http::audio::http_date;
 use crate::http::metadata::{Description, UNKNOWN_TYPE, content_digests, content_len, media_type_of};
+use crate::http::trail::by;
 use crate::ingest::digest::{CHECKSUM_ALGORITHMS, ExpectedDigests};
 use crate::ingest::resumable::{Last, Piece, Progress};
 use crate::model::{Error, Problem, RecordingId, Result, Scope};
@@ -110,12 +111,12 @@ async fn begin(face: &SharedFace, parts: &Parts, body: Body, tenant: Tenant) -> 
         check_media_type(headers)?;
     }
     let (description, media_type) = describe(parts)?;
-    let upload = face.admit_upload(tenant, description, media_type, declared_len)?;
+    let upload = face.admit_upload(parts, tenant, description, media_type, declared_len)?;
     if let Some(holder) = face.known_elsewhere(&upload).await? {
         return face.pass_on(parts, body, &holder).await;
     }
     let digests = digests(headers)?;
-    let piece = Piece { offset: 0, declared_len, last: Last::WhenFull, digests, content_len };
+    let piece = Piece { by: by(parts), offset: 0, declared_len, last: Last::WhenFull, digests, content_len };
     let Begun { progress, refusal } = super::begin(face, upload, has_content.then_some(piece), body).await?;
     let mut response = match refusal {
         None => StatusCode::CREATED.into_response(),
@@ -142,7 +143,8 @@ async fn go_on(face: &SharedFace, parts: &Parts, body: Body, tenant: &Tenant, id
     check_media_type(headers)?;
     let offset = length(headers, UPLOAD_OFFSET)?.ok_or_else(|| bad("send 'Upload-Offset: <bytes>'"))?;
     let (declared_len, content_len) = (length(headers, UPLOAD_LENGTH)?, content_len(headers)?);
-    let piece = Piece { offset, declared_len, last: Last::WhenFull, digests: digests(headers)?, content_len };
+    let piece =
+        Piece { by: by(parts), offset, declared_len, last: Last::WhenFull, digests: digests(headers)?, content_len };
     let progress = match super::append(face, tenant, id, piece, body).await {
         Ok(progress) => progress,
         Err(error) => already_there(face, tenant, id, error, (offset, content_len)).await?,

@@ -89,6 +89,7 @@ impl HeldVault {
     pub async fn upload(&self, call: Call<'_>, bytes: Vec<u8>) -> Recording {
         let upload = Upload {
             tenant: self.tenant(call.tenant).await,
+            by: std::sync::Arc::new(callvault::model::trail::Who::SYSTEM),
             name: Some(call.name.to_owned()),
             classes: call.classes.to_vec(),
             media_type: "audio/wav".into(),
