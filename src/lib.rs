@@ -78,6 +78,16 @@
 //! `pieces_of_one_upload_are_taken_by_whichever_server_they_reach` and
 //! `a_killed_server_loses_nothing_and_the_others_name_it_until_it_is_back`.
 //!
+//! # The walk of an entry
+//!
+//! [`http::answer`] gives a request its note ([`http::trail`]); [`http::auth`] writes down who asks, the handler what it is about.
+//! Before the answer leaves, the note becomes an entry: [`audit::Trail::append`], [`catalog::Trails::append_trail`], chained by
+//! [`crypto::trail`]. Playbacks are sessions ([`audit::Sessions`]); uploads append in [`ingest`], beside their rows.
+//! [`audit::sealed`] signs heads and cuts what is old with each run of [`expire`]. Proved by
+//! `every_falsified_table_in_postgresql_is_found_with_its_place`, `every_edit_of_an_exported_file_is_found`,
+//! `two_servers_killed_under_load_break_no_chain_in_postgresql`, `a_trail_that_cannot_be_written_answers_503_and_reveals_nothing`
+//! and `every_route_has_a_row_in_the_trails_table`.
+//!
 //! # Where the promises are kept
 //!
 //! | promise | kept in | proved by |

@@ -29,7 +29,7 @@ use crate::http::peers::Peers;
 use crate::ingest::Ingest;
 use crate::keyring::{BucketKeyStore, FileKeyStore, KeyStore, Keyring, KeyringError, Mirrors, Present};
 use crate::model::clock::SystemClock;
-use crate::model::trail::{Action, Entry, TrailTerm, Who};
+use crate::model::trail::{Action, Entry, Who};
 use crate::model::{Clock, Error, TenantNumber};
 use crate::playback::Playback;
 use crate::reading::Reader;
@@ -194,7 +194,7 @@ impl Vault {
                 keyring: keyring.clone(),
                 store,
                 clocks: vec![system],
-                audit_term: TrailTerm::DEFAULT,
+                audit_term: config.audit.term,
             },
             trail,
             expire_stats: Arc::default(),

@@ -17,7 +17,7 @@
 //! | `audit/chain.rs` | what is wrong with entries, and where |
 //! | `audit/line.rs` | entries as lines of JSON |
 //! | `audit/sessions.rs` | what a listener was served, however many requests it took |
-//! | `audit/strangers.rs` | refusals that belong to no tenant |
+//! | `audit/strangers.rs` | refusals that are told as counts |
 //! | `audit/verify.rs` | whole trails, in the catalog and in exported files |
 
 mod chain;
@@ -32,7 +32,7 @@ use std::sync::Arc;
 pub use checkpoints::{Checkpoint, Sealed, sealed};
 pub use line::{checkpoint_line, line};
 pub use sessions::{Listening, Playing, SessionLimits, Sessions};
-pub use strangers::Strangers;
+pub use strangers::{Refused, Strangers};
 pub use verify::{Exported, TrailReport, exported, verify_catalog, verify_lines};
 
 use crate::catalog::{CatalogError, SharedCatalog};

@@ -1,24 +1,32 @@
-//! Requests with no token that anybody knows: counted for each address, and told in the house's trail once a minute, so that
-//! whoever tries tokens is on record and cannot fill a disk.
+//! Refusals that are counted and not told one by one: requests with no token that anybody knows, and those of a token that asks
+//! too often. Whoever tries tokens, or storms, is on record once a minute, and cannot fill a disk.
 //!
 //! # Limits
-//! Counts of the last minute are lost with the process. No answer waits for them: a refusal reveals nothing.
+//! Counts of the last minute are lost with the process. No answer waits for them: these refusals reveal nothing.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Trail;
 use crate::model::error::chain;
 use crate::model::trail::{Action, HOUSE, Verdict, Who};
+use crate::model::{Problem, TenantNumber};
 
-// Limit: addresses that are told one by one for a minute; what comes from more is one count without an address.
-const ADDRESSES_MAX: usize = 256;
+// Limit: who is told one by one for a minute; what comes from more is one count of nobody in particular.
+const COUNTED_MAX: usize = 256;
+
+/// Who was refused, in whose trail it is told, and with what problem.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Refused {
+    pub tenant: TenantNumber,
+    pub who: Who,
+    pub problem: Problem,
+}
 
 #[derive(Clone)]
 pub struct Strangers {
     trail: Trail,
-    counts: Arc<Mutex<HashMap<Option<IpAddr>, u64>>>,
+    counts: Arc<Mutex<HashMap<Refused, u64>>>,
 }
 
 impl Strangers {
@@ -26,10 +34,11 @@ impl Strangers {
         Strangers { trail, counts: Arc::default() }
     }
 
-    pub fn count(&self, address: Option<IpAddr>) {
+    pub fn count(&self, refused: Refused) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let has_room = counts.len() < ADDRESSES_MAX || counts.contains_key(&address);
-        *counts.entry(address.filter(|_| has_room)).or_default() += 1;
+        let has_room = counts.len() < COUNTED_MAX || counts.contains_key(&refused);
+        let anybody = Refused { tenant: HOUSE, who: Who::unknown(None), problem: refused.problem };
+        *counts.entry(if has_room { refused } else { anybody }).or_default() += 1;
     }
 
     /// Writes the counts since the last time; what cannot be written is counted on.
@@ -38,21 +47,23 @@ impl Strangers {
         if counts.is_empty() {
             return;
         }
-        let entries = counts.iter().map(|(address, count)| {
-            let mut entry = self.trail.entry(Action::Unknown, Who::unknown(*address)).counting(*count);
-            (entry.result, entry.problem) = (Verdict::Denied, Some("unauthorized"));
-            (HOUSE, entry)
+        let entries = counts.iter().map(|(refused, count)| {
+            let mut entry = self.trail.entry(Action::Refused, refused.who.clone()).counting(*count);
+            (entry.result, entry.problem) = (Verdict::Denied, Some(refused.problem.name()));
+            (refused.tenant, entry)
         });
         if let Err(error) = self.trail.append_all(entries.collect()).await {
-            tracing::warn!(error = chain(&error), "refusals could not be written into the house's audit trail yet");
+            tracing::warn!(error = chain(&error), "refusals could not be written into the audit trail yet");
             let mut later = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-            counts.into_iter().for_each(|(address, count)| *later.entry(address).or_default() += count);
+            counts.into_iter().for_each(|(refused, count)| *later.entry(refused).or_default() += count);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
     use crate::catalog::SharedCatalog;
     use crate::catalog::sqlite::Sqlite;
@@ -64,14 +75,15 @@ mod tests {
         let catalog: SharedCatalog = Arc::new(Sqlite::open(&dir.path().join("catalog.db")).expect("ours"));
         let strangers = Strangers::new(Trail { catalog: catalog.clone(), clock: Arc::new(SystemClock) });
         for number in 0..10_000_u32 {
-            strangers.count(Some(IpAddr::from((number / 3).to_be_bytes())));
+            let who = Who::unknown(Some(IpAddr::from((number / 3).to_be_bytes())));
+            strangers.count(Refused { tenant: HOUSE, who, problem: Problem::Unauthorized });
         }
 
         strangers.tell().await;
         strangers.tell().await;
 
         let rows = catalog.trail_after(HOUSE, 0, 10_000).await.expect("it answers");
-        assert_eq!(rows.len(), ADDRESSES_MAX + 1);
+        assert_eq!(rows.len(), COUNTED_MAX + 1);
         let counts = rows.iter().map(|row| {
             serde_json::from_str::<serde_json::Value>(&row.text).expect("JSON")["count"].as_u64().expect("a count")
         });

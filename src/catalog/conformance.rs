@@ -3,6 +3,7 @@
 //! A backend makes a [`Backend`] that can be opened more than once and hands its maker to [`conformance!`], which turns
 //! every function of the suite into a test. A function that the list forgets is dead code, which clippy refuses.
 
+pub mod access;
 pub mod ending;
 pub mod expiry;
 pub mod fixtures;
@@ -32,9 +33,20 @@ macro_rules! conformance {
             tenants::what_is_not_there_is_not_found,
             tenants::offboarding_revokes_the_tokens_and_queues_one_puncture,
             tenants::offboarded_tenant_gets_no_token_and_no_recording,
-            tenants::token_is_found_by_its_hash_with_all_that_was_stored,
-            tenants::token_revoked_twice_keeps_the_first_instant,
-            tenants::tokens_are_listed_ascending_by_creation,
+            access::token_is_found_by_hash_certificate_and_id_with_all_that_was_stored,
+            access::token_of_no_tenant_is_the_providers_own,
+            access::token_of_nobody_or_with_what_is_anothers_is_refused,
+            access::token_revoked_twice_keeps_the_first_instant,
+            access::last_use_of_a_token_never_moves_back,
+            access::tokens_are_listed_ascending_by_creation,
+            access::person_is_found_by_id_and_subject_and_listed_by_creation,
+            access::change_of_a_person_leaves_unnamed_fields_alone,
+            access::subject_of_another_person_is_refused,
+            access::link_reads_back_as_written_and_stays_revoked,
+            access::link_is_forgotten_a_month_after_its_end,
+            access::link_is_used_by_as_many_players_as_it_has_uses,
+            access::of_many_players_at_once_as_many_begin_as_there_are_uses,
+            access::what_one_asks_for_another_confirms_once_and_in_time,
             recordings::begun_recording_reads_back_as_written,
             recordings::taken_name_is_refused_and_leaves_nothing,
             recordings::taken_path_is_refused_and_leaves_nothing,

@@ -11,6 +11,7 @@
 //!
 //! [`Catalog`] is the contract. `conformance` holds every backend to it.
 
+mod access;
 mod faults;
 pub mod postgres;
 mod rules;
@@ -26,15 +27,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use thiserror::Error;
 
+pub use access::{
+    Access, Asked, Bearer, Confirmation, LINK_KEPT, LinkRow, LinkSession, Person, PersonChange, TokenKey, TokenRow,
+};
 pub use faults::faults;
 pub use trail::{CheckpointRow, TrailHead, TrailQuery, TrailRow, Trails};
 
-use crate::crypto::token::TokenHash;
 use crate::crypto::wrap::WRAP_LEN;
 use crate::model::ids::CallId;
 use crate::model::{
-    Class, Completeness, Epoch, ObjectId, RecordingId, ReplicaName, Scopes, Slug, State, SubjectId, TenantNumber, Term,
-    TimePath, Timestamp, TokenId,
+    Class, Completeness, Epoch, ObjectId, RecordingId, ReplicaName, Slug, State, SubjectId, TenantNumber, Term,
+    TimePath, Timestamp,
 };
 
 /// Why a verb did nothing.
@@ -100,21 +103,6 @@ pub struct TenantChange {
     pub customer_term: Option<Term>,
     pub training_term: Option<Term>,
     pub cdr_term: Option<Term>,
-}
-
-/// A token as stored: its hash, never its text.
-#[derive(Clone)]
-pub struct TokenRow {
-    pub id: TokenId,
-    pub tenant: TenantNumber,
-    pub name: String,
-    pub scopes: Scopes,
-    pub hash: TokenHash,
-    pub created_at: Timestamp,
-    pub expires_at: Option<Timestamp>,
-    pub revoked_at: Option<Timestamp>,
-    /// Networks from which the token is taken, as `10.0.0.0/8`; none: from anywhere.
-    pub networks: Vec<String>,
 }
 
 /// One class's key of a recording or a call.
@@ -428,10 +416,11 @@ pub const NEXT_SPOOLED: u32 = 1_000;
 /// Held while a run works or a server lives; ends when it is dropped or the process dies.
 pub type Lease = Box<dyn Send + Sync>;
 
-/// The verbs, besides those of [`Trails`]. See the module for what `Ok` and an error mean.
+/// The verbs; those of who may do what are [`Access`], those of the audit trail [`Trails`]. See the module for what `Ok` and
+/// an error mean.
 #[async_trait]
-pub trait Catalog: Trails {
-    // Tenants and tokens.
+pub trait Catalog: Access + Trails {
+    // Tenants.
 
     /// Gives the next tenant number, from 1, never one that was given before.
     async fn create_tenant(&self, tenant: NewTenant) -> Result<Tenant>;
@@ -442,13 +431,6 @@ pub trait Catalog: Trails {
     async fn set_tenant(&self, number: TenantNumber, change: TenantChange) -> Result<Tenant>;
     /// Marks the tenant, revokes its tokens and queues the puncture of its key. Done before: changes nothing.
     async fn offboard_tenant(&self, number: TenantNumber, at: Timestamp) -> Result<()>;
-    /// `WrongState` for an offboarded tenant.
-    async fn create_token(&self, token: TokenRow) -> Result<()>;
-    async fn token(&self, hash: &TokenHash) -> Result<Option<(TokenRow, Tenant)>>;
-    /// Ascending by creation, revoked ones too; of every tenant for `None`.
-    async fn tokens(&self, tenant: Option<TenantNumber>) -> Result<Vec<TokenRow>>;
-    /// Revoked before: changes nothing.
-    async fn revoke_token(&self, id: TokenId, at: Timestamp) -> Result<()>;
 
     // Recordings.
 

@@ -50,6 +50,7 @@
 //! `synchronous_standby_names` set there. Dead wraps, labels and tokens stay in the files of their partition until it is
 //! dropped; the keys that they need are gone.
 
+mod access;
 mod ending;
 mod errors;
 mod expiry;
@@ -80,11 +81,10 @@ use self::pool::{Pool, Session};
 use super::{
     Announcement, Catalog, CatalogError, ClassCount, CommittedGeneration, Counts, Ending, Finished, GuardedRow,
     HeldCount, Lease, Listing, NewRecording, NewTenant, QueuedPuncture, ReceiptRow, Recording, Replica, Result, Resume,
-    RingMark, Run, Tenant, TenantChange, TokenRow,
+    RingMark, Run, Tenant, TenantChange,
 };
-use crate::crypto::token::TokenHash;
 use crate::model::epoch::EPOCH_S;
-use crate::model::{Epoch, ObjectId, RecordingId, ReplicaName, Slug, State, TenantNumber, Timestamp, TokenId};
+use crate::model::{Epoch, ObjectId, RecordingId, ReplicaName, Slug, State, TenantNumber, Timestamp};
 
 pub use self::open::OpenError;
 pub use self::settings::{Limits, Settings};
@@ -106,11 +106,13 @@ const SHRED_LOCK: i32 = 3;
 const MIGRATE_LOCK: i32 = 4;
 const PARTITIONS_LOCK: i32 = 5;
 const EXPIRE_LOCK: i32 = 6;
+const ASKED_LOCK: i32 = 7;
 
 /// What a transaction waits for, and holds until its end.
 #[derive(Clone, Copy)]
 enum Lock {
     Numbers,
+    Asked,
     Punctures,
     Partitions,
     /// Excludes the shared one: a run that passes recordings, and a verb on one of them.
@@ -127,6 +129,7 @@ async fn locked(db: &Session, lock: Lock) -> Outcome<()> {
     let of_tenant = |tenant: TenantNumber| tenant.0 as i32;
     let (sql, kind, key) = match lock {
         Lock::Numbers => (exclusive, ONE, NUMBERS_LOCK),
+        Lock::Asked => (exclusive, ONE, ASKED_LOCK),
         Lock::Punctures => (exclusive, ONE, PUNCTURES_LOCK),
         Lock::Partitions => (exclusive, ONE, PARTITIONS_LOCK),
         Lock::Shred => (exclusive, ONE, SHRED_LOCK),
@@ -212,6 +215,8 @@ macro_rules! write {
     }};
 }
 
+use write;
+
 #[async_trait]
 impl Catalog for Postgres {
     async fn create_tenant(&self, tenant: NewTenant) -> Result<Tenant> {
@@ -236,22 +241,6 @@ impl Catalog for Postgres {
 
     async fn offboard_tenant(&self, number: TenantNumber, at: Timestamp) -> Result<()> {
         self.pool.write(move |db| async move { tenants::offboard(&db, number, at).await }).await
-    }
-
-    async fn create_token(&self, token: TokenRow) -> Result<()> {
-        write!(self, (token) => tenants::create_token(&db, token), db)
-    }
-
-    async fn token(&self, hash: &TokenHash) -> Result<Option<(TokenRow, Tenant)>> {
-        self.pool.read(|db| async move { tenants::token(&db, hash).await }).await
-    }
-
-    async fn tokens(&self, tenant: Option<TenantNumber>) -> Result<Vec<TokenRow>> {
-        self.pool.read(|db| async move { tenants::tokens(&db, tenant).await }).await
-    }
-
-    async fn revoke_token(&self, id: TokenId, at: Timestamp) -> Result<()> {
-        self.pool.write(move |db| async move { tenants::revoke_token(&db, id, at).await }).await
     }
 
     async fn begin(&self, recording: NewRecording) -> Result<()> {

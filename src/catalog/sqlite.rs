@@ -12,6 +12,7 @@
 //! # Limits
 //! Many processes may share the file, on one machine and a local disk: WAL needs shared memory.
 
+mod access;
 mod ending;
 mod errors;
 mod expiry;
@@ -38,10 +39,9 @@ use self::writer::Writer;
 use super::{
     Announcement, Catalog, CatalogError, ClassCount, CommittedGeneration, Counts, Ending, Finished, GuardedRow,
     HeldCount, Lease, Listing, NewRecording, NewTenant, QueuedPuncture, ReceiptRow, Recording, Replica, Result, Resume,
-    RingMark, Run, Tenant, TenantChange, TokenRow,
+    RingMark, Run, Tenant, TenantChange,
 };
-use crate::crypto::token::TokenHash;
-use crate::model::{Epoch, ObjectId, RecordingId, ReplicaName, Slug, State, TenantNumber, Timestamp, TokenId};
+use crate::model::{Epoch, ObjectId, RecordingId, ReplicaName, Slug, State, TenantNumber, Timestamp};
 
 pub use self::open::OpenError;
 
@@ -132,23 +132,6 @@ impl Catalog for Sqlite {
 
     async fn offboard_tenant(&self, number: TenantNumber, at: Timestamp) -> Result<()> {
         self.write(move |db| tenants::offboard(db, number, at)).await
-    }
-
-    async fn create_token(&self, token: TokenRow) -> Result<()> {
-        self.write(move |db| tenants::create_token(db, &token)).await
-    }
-
-    async fn token(&self, hash: &TokenHash) -> Result<Option<(TokenRow, Tenant)>> {
-        let hash = hash.clone();
-        self.look_up(move |db| tenants::token(db, &hash)).await
-    }
-
-    async fn tokens(&self, tenant: Option<TenantNumber>) -> Result<Vec<TokenRow>> {
-        self.read(move |db| tenants::tokens(db, tenant)).await
-    }
-
-    async fn revoke_token(&self, id: TokenId, at: Timestamp) -> Result<()> {
-        self.write(move |db| tenants::revoke_token(db, id, at)).await
     }
 
     async fn begin(&self, recording: NewRecording) -> Result<()> {

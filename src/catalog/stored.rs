@@ -4,7 +4,8 @@
 use crate::model::epoch::{Tag, TreeId};
 use crate::model::ids::CallId;
 use crate::model::{
-    Class, Completeness, Epoch, ObjectId, RecordingId, State, SubjectId, TenantNumber, Timestamp, TokenId,
+    Class, Completeness, Epoch, LinkId, ObjectId, PersonId, PrincipalKind, RecordingId, State, SubjectId, TenantNumber,
+    Timestamp, TokenId,
 };
 
 /// Integers of databases end at 2^63 - 1.
@@ -58,6 +59,9 @@ stored! {
     RecordingId: [u8; 16], "a recording's id", |raw| Some(RecordingId::from_bytes(raw));
     CallId: [u8; 16], "a call's id", |raw| Some(CallId::from_bytes(raw));
     TokenId: [u8; 16], "a token's id", |raw| Some(TokenId::from_bytes(raw));
+    PersonId: [u8; 16], "a person's id", |raw| Some(PersonId::from_bytes(raw));
+    LinkId: [u8; 16], "a link's id", |raw| Some(LinkId::from_bytes(raw));
+    PrincipalKind: i64, "a kind of principal", narrow!(PrincipalKind::from_number);
     SubjectId: [u8; 16], "a subject's id", |raw| Some(SubjectId(raw));
     ObjectId: [u8; 16], "an object's name", |raw| Some(ObjectId(raw));
     TenantNumber: i64, "a tenant's number", narrow!(|number| Some(TenantNumber(number)));

@@ -8,6 +8,7 @@ mod expire;
 mod init;
 mod key;
 mod output;
+mod person;
 mod quickstart;
 mod receipts;
 mod recording;
@@ -55,7 +56,7 @@ enum Command {
     /// Serve HTTP
     Serve,
     /// Make what is missing: master key, catalog, ring, directories
-    Init,
+    Init(init::InitArgs),
     /// Destroy every key whose term has ended
     Expire(expire::ExpireArgs),
     /// Show what a person on call wants to know
@@ -66,6 +67,9 @@ enum Command {
     /// Tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// The provider's people, and who is cleared
+    #[command(subcommand)]
+    Person(person::PersonCommand),
     /// Recordings
     #[command(subcommand)]
     Recording(recording::RecordingCommand),
@@ -128,11 +132,12 @@ fn run(cli: Cli, output: Output) -> Outcome {
         match cli.command {
             Command::Quickstart => quickstart::run(config, output).await,
             Command::Serve => serve::run(config, output).await,
-            Command::Init => init::run(config, output).await,
+            Command::Init(args) => init::run(config, args, output).await,
             Command::Expire(args) => expire::run(Vault::open(config).await?, args, output).await,
             Command::Status => status::run(Vault::open(config).await?, output).await,
             Command::Tenant(command) => tenant::run(Vault::open(config).await?, command, output).await,
             Command::Token(command) => token::run(Vault::open(config).await?, command, output).await,
+            Command::Person(command) => person::run(Vault::open(config).await?, command, output).await,
             Command::Recording(command) => recording::run(Vault::open(config).await?, command, output).await,
             Command::Replica(command) => replica::run(Vault::open(config).await?, command, output).await,
             Command::Verify => verify::run(Vault::open(config).await?, output).await,

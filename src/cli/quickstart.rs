@@ -15,11 +15,12 @@ use tokio::net::TcpStream;
 
 use super::output::{Output, size};
 use super::serve::{Server, stop_signal};
-use super::{Failure, Outcome, sample, token};
+use super::token::{self, NewToken};
+use super::{Failure, Outcome, sample};
 use crate::app::{self, Vault};
 use crate::catalog::Tenant;
 use crate::config::{CatalogPlace, Config, EXAMPLE_KEY, KeySource, key_from_text, write_key};
-use crate::model::{Class, RecordingId, Scope, Slug, Term};
+use crate::model::{Class, PrincipalKind, RecordingId, Scope, Slug, Term};
 use crate::reading::ReadError;
 
 const TENANT: &str = "demo";
@@ -98,8 +99,18 @@ async fn make_tenant_and_token(vault: &Vault) -> Result<(Tenant, String), Failur
         Scope::Rights,
         Scope::Audit,
     ];
-    let (_, token) = token::create(vault, &tenant, TOKEN_NAME, &scopes, Vec::new(), None).await?;
-    Ok((tenant, token.reveal().to_owned()))
+    let new = NewToken {
+        tenant: Some(tenant.number),
+        name: TOKEN_NAME.into(),
+        kind: Some(PrincipalKind::App),
+        person: None,
+        scopes: scopes.to_vec(),
+        networks: Vec::new(),
+        expires_at: None,
+        certificate: None,
+    };
+    let made = token::create(vault, new).await?;
+    Ok((tenant, made.token))
 }
 
 /// What the tour leaves behind.

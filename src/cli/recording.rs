@@ -99,6 +99,11 @@ async fn list(vault: &Vault, args: ListArgs, output: Output) -> Outcome {
 }
 
 async fn end(vault: &Vault, id: RecordingId, ending: Ending, output: Output) -> Outcome {
+    if ending == Ending::Erase && vault.config.access.four_eyes.is_some() {
+        let advice = "four_eyes is on: an erasure is asked for by one person and confirmed by another, each with a token of \
+                      his own: DELETE /v1/recordings/{id}?erase=1";
+        return Err(Failure::Failed(advice.into()));
+    }
     let (state, action) = match ending {
         Ending::Delete => (State::Deleted, Action::Delete),
         Ending::Erase => (State::Erased, Action::Erase),

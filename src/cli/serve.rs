@@ -12,10 +12,15 @@ use super::output::Output;
 use super::{Failure, Outcome};
 use crate::app::{Certificates, Descriptors, Exclusive, Follower, Vault};
 use crate::config::Config;
+use crate::http::auth::{LastUses, Watch};
 use crate::http::serve::{serve, serve_metrics};
+use crate::http::trail::Traces;
 use crate::http::{Face, SharedFace, WireLimits};
 use crate::ingest::Recovered;
 use crate::model::error::chain;
+
+/// A stop is not delayed longer by a catalog that does not answer.
+const TRACES_END_MAX: Duration = Duration::from_secs(5);
 
 /// A start is not delayed longer by what is left in the spool.
 const RECOVERY_BEFORE_SERVING_MAX: Duration = Duration::from_secs(3);
@@ -65,6 +70,8 @@ impl Server {
             drain_timeout: config.drain_timeout,
             trusted_proxies: config.trusted_proxies.clone(),
             cors_origins: config.cors_origins.clone(),
+            links: config.access.links,
+            four_eyes: config.access.four_eyes,
         };
         let certificates = config.tls.clone().map(Certificates::start).transpose()?;
         let vault = Arc::new(Vault::open(config).await?);
@@ -87,6 +94,9 @@ impl Server {
             expire_stats: vault.expire_stats.clone(),
             probes: Default::default(),
             peers: vault.peers(),
+            watch: Watch::new(vault.config.access.watch),
+            last_uses: LastUses::default(),
+            traces: Traces::new(vault.trail.clone(), vault.config.audit.sessions),
         });
         start_metrics(&vault.config, face.clone()).await?;
         let follower = Follower::start(vault.clone());
@@ -105,7 +115,14 @@ impl Server {
     pub async fn serve(self, stop: impl Future<Output = ()>) {
         tracing::info!(address = %self.address, "serving");
         let secured = self.certificates.as_ref().map(Certificates::present);
-        serve(self.listener, self.face, secured, stop).await;
+        let traces = self.face.traces.clone();
+        tokio::select! {
+            () = serve(self.listener, self.face, secured, stop) => {}
+            () = traces.tend() => unreachable!("it looks after them without an end"),
+        }
+        if tokio::time::timeout(TRACES_END_MAX, traces.end()).await.is_err() {
+            tracing::warn!("what the last playbacks served is not in the audit trail: it cannot be written");
+        }
         drop(self.certificates);
         drop(self.follower);
         if let Err(error) = self.vault.ingest.part().await {

@@ -45,6 +45,23 @@ struct Status {
     shred_lag_s: i64,
     mirrors: Vec<MirrorState>,
     replicas: Vec<ReplicaStatus>,
+    people: PeopleStatus,
+}
+
+/// The provider's people who are not disabled.
+#[derive(Serialize)]
+struct PeopleStatus {
+    count: usize,
+    cleared: usize,
+    /// Clearances that run out within 30 days, the next first.
+    ending: Vec<EndingClearance>,
+}
+
+#[derive(Serialize)]
+struct EndingClearance {
+    person: String,
+    name: String,
+    until: Timestamp,
 }
 
 #[derive(Serialize)]
@@ -118,11 +135,25 @@ pub async fn run(vault: Vault, output: Output) -> Outcome {
         shred_lag_s: counts.shred_lag_s(mark.floor, now),
         mirrors: vault.keyring.mirrors().await,
         replicas: replicas(&vault).await?,
+        people: people(&vault, now).await?,
     };
     status.problems = problems::of(&status, vault.keyring.warnings());
     status.warnings = status.problems.iter().map(|problem| problem.what.clone()).collect();
     output.print(&status, |status| page::text(status, Paint::of_stdout()));
     Ok(())
+}
+
+async fn people(vault: &Vault, now: Timestamp) -> Result<PeopleStatus, CatalogError> {
+    let people = vault.catalog.people().await?;
+    let people: Vec<_> = people.into_iter().filter(|person| person.disabled_at.is_none()).collect();
+    let ending = people.iter().filter_map(|person| {
+        let until = person.clearance.standing(now).ends_soon(now)?;
+        Some(EndingClearance { person: person.id.to_string(), name: person.name.clone(), until })
+    });
+    let mut ending: Vec<_> = ending.collect();
+    ending.sort_by_key(|ending| ending.until);
+    let cleared = people.iter().filter(|person| person.clearance.standing(now).is_cleared()).count();
+    Ok(PeopleStatus { count: people.len(), cleared, ending })
 }
 
 fn ring_status(view: &RingView, mark: &RingMark, now: Timestamp) -> RingStatus {

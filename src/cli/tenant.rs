@@ -64,6 +64,12 @@ pub enum Switch {
     Off,
 }
 
+impl Switch {
+    pub fn is_on(self) -> bool {
+        self == Switch::On
+    }
+}
+
 #[derive(Serialize)]
 struct TenantView {
     slug: String,
@@ -112,7 +118,7 @@ async fn create(vault: &Vault, args: CreateArgs) -> Result<Tenant, Failure> {
     let tenant = NewTenant {
         name: args.name.unwrap_or_else(|| args.slug.to_string()),
         slug: args.slug,
-        recording: args.recording == Switch::On,
+        recording: args.recording.is_on(),
         customer_term: args.customer_term,
         training_term: args.training_term,
         cdr_term: args.cdr_term,
@@ -142,7 +148,7 @@ async fn set(vault: &Vault, args: SetArgs) -> Result<Tenant, Failure> {
     let tenant = find(vault, &args.slug).await?;
     let change = TenantChange {
         name: args.name,
-        recording: args.recording.map(|switch| switch == Switch::On),
+        recording: args.recording.map(Switch::is_on),
         customer_term: args.customer_term,
         training_term: args.training_term,
         cdr_term: args.cdr_term,

@@ -1,16 +1,24 @@
 //! `callvault token`
 
+use std::path::{Path, PathBuf};
+
 use clap::{Args, Subcommand};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use super::output::{Output, table};
 use super::{Failure, Outcome, tenant};
 use crate::app::Vault;
-use crate::catalog::{Tenant, TokenRow};
-use crate::config::networks;
+use crate::catalog::{CatalogError, TokenKey, TokenRow};
 use crate::crypto::random::random;
 use crate::crypto::token::Token;
-use crate::model::{Scope, Slug, Timestamp, TokenId};
+use crate::http::tokens::TokenView;
+use crate::model::network::networks;
+use crate::model::principal::kind_of;
+use crate::model::trail::{Action, HOUSE};
+use crate::model::{PersonId, PrincipalKind, Scope, Slug, TenantNumber, Timestamp, TokenId};
 
 #[derive(Subcommand)]
 pub enum TokenCommand {
@@ -21,17 +29,24 @@ pub enum TokenCommand {
         #[arg(long)]
         tenant: Option<Slug>,
     },
-    /// Revoke a token
+    /// Revoke a token: the next request with it is refused, on every server
     Revoke { id: TokenId },
 }
 
 #[derive(Args)]
 pub struct CreateArgs {
+    /// Whose recordings it reaches; none: it is the provider's own (admin, audit), or a person's for every tenant
     #[arg(long)]
-    tenant: Slug,
+    tenant: Option<Slug>,
     /// What the token is for
     #[arg(long)]
     name: String,
+    /// pbx (uploads only), app or person; told from the rest where it is left out
+    #[arg(long)]
+    kind: Option<PrincipalKind>,
+    /// Whose it is, of kind person
+    #[arg(long, value_name = "ID")]
+    person: Option<PersonId>,
     /// ingest, read, play:customer, play:training, manage, rights, finance, audit, admin
     #[arg(long, required = true, num_args = 1.., value_delimiter = ',')]
     scope: Vec<Scope>,
@@ -41,24 +56,16 @@ pub struct CreateArgs {
     /// When it ends (RFC 3339)
     #[arg(long)]
     expires: Option<Timestamp>,
+    /// A client certificate, PEM, that stands for the token's text (needs tls.client_ca)
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<PathBuf>,
 }
 
 /// The only time that a token's text leaves the process.
 #[derive(Serialize)]
-struct Created {
-    id: String,
-    token: String,
-}
-
-#[derive(Serialize)]
-struct TokenView {
-    id: String,
-    name: String,
-    scopes: Vec<&'static str>,
-    cidrs: Vec<String>,
-    created_at: Timestamp,
-    expires_at: Option<Timestamp>,
-    revoked_at: Option<Timestamp>,
+pub struct Created {
+    pub id: String,
+    pub token: String,
 }
 
 #[derive(Serialize)]
@@ -71,13 +78,37 @@ struct Revoked {
     id: String,
 }
 
+/// What is asked for, before it is a row.
+pub struct NewToken {
+    pub tenant: Option<TenantNumber>,
+    pub name: String,
+    pub kind: Option<PrincipalKind>,
+    pub person: Option<PersonId>,
+    pub scopes: Vec<Scope>,
+    pub networks: Vec<String>,
+    pub expires_at: Option<Timestamp>,
+    pub certificate: Option<[u8; 32]>,
+}
+
 pub async fn run(vault: Vault, command: TokenCommand, output: Output) -> Outcome {
     match command {
         TokenCommand::Create(args) => {
-            let tenant = tenant::find(&vault, &args.tenant).await?;
-            let cidrs = networks(&args.cidr)?.iter().map(ToString::to_string).collect();
-            let (id, token) = create(&vault, &tenant, &args.name, &args.scope, cidrs, args.expires).await?;
-            let created = Created { id: id.to_string(), token: token.reveal().to_owned() };
+            let tenant = match &args.tenant {
+                Some(slug) => Some(tenant::find(&vault, slug).await?.number),
+                None => None,
+            };
+            let cidrs = networks(&args.cidr).map_err(Failure::Config)?.iter().map(ToString::to_string).collect();
+            let new = NewToken {
+                tenant,
+                name: args.name,
+                kind: args.kind,
+                person: args.person,
+                scopes: args.scope,
+                networks: cidrs,
+                expires_at: args.expires,
+                certificate: args.certificate.as_deref().map(digest_of).transpose()?,
+            };
+            let created = create(&vault, new).await?;
             output.print(&created, |created| format!("{}\n", created.token));
         }
         TokenCommand::List { tenant } => {
@@ -85,12 +116,20 @@ pub async fn run(vault: Vault, command: TokenCommand, output: Output) -> Outcome
                 Some(slug) => Some(tenant::find(&vault, slug).await?.number),
                 None => None,
             };
-            let tokens = vault.catalog.tokens(number).await?.into_iter().map(view).collect();
+            let tenants = vault.catalog.tenants().await?;
+            let slug = |number| tenants.iter().find(|tenant| Some(tenant.number) == number).map(|tenant| &tenant.slug);
+            vault.note(number.unwrap_or(HOUSE), Action::TokenList, |entry| entry).await?;
+            let rows = vault.catalog.tokens(number).await?;
+            let tokens = rows.into_iter().map(|row| (slug(row.tenant), row));
+            let tokens = tokens.map(|(slug, row)| TokenView::of(row, slug)).collect();
             output.print(&TokensView { tokens }, |list| describe(&list.tokens));
         }
         TokenCommand::Revoke { id } => {
+            let found = vault.catalog.token(TokenKey::Id(id)).await?;
+            let tenant = found.and_then(|bearer| bearer.token.tenant).unwrap_or(HOUSE);
+            vault.note(tenant, Action::TokenRevoke, |entry| entry.about(id)).await?;
             vault.catalog.revoke_token(id, vault.clock.now()).await.map_err(|error| match error {
-                crate::catalog::CatalogError::NotFound => Failure::Failed(format!("there is no token {id}")),
+                CatalogError::NotFound => Failure::Failed(format!("there is no token {id}")),
                 error => error.into(),
             })?;
             output.print(&Revoked { id: id.to_string() }, |revoked| format!("{} is revoked\n", revoked.id));
@@ -99,42 +138,45 @@ pub async fn run(vault: Vault, command: TokenCommand, output: Output) -> Outcome
     Ok(())
 }
 
-pub async fn create(
-    vault: &Vault,
-    tenant: &Tenant,
-    name: &str,
-    scopes: &[Scope],
-    networks: Vec<String>,
-    expires_at: Option<Timestamp>,
-) -> Result<(TokenId, Token), Failure> {
+pub async fn create(vault: &Vault, new: NewToken) -> Result<Created, Failure> {
     let token = Token::random();
     let created_at = vault.clock.now();
+    let scopes = new.scopes.iter().copied().collect();
+    let kind = kind_of(new.kind, new.tenant.is_some(), new.person.is_some(), scopes).map_err(Failure::Config)?;
     let row = TokenRow {
         id: TokenId::new(created_at, random()),
-        tenant: tenant.number,
-        name: name.to_owned(),
-        scopes: scopes.iter().copied().collect(),
+        tenant: new.tenant,
+        kind,
+        person: new.person,
+        name: new.name,
+        scopes,
         hash: token.hash(),
         created_at,
-        expires_at,
+        expires_at: new.expires_at,
         revoked_at: None,
-        networks,
+        last_used_at: None,
+        networks: new.networks,
+        certificate: new.certificate,
     };
-    let id = row.id;
-    vault.catalog.create_token(row).await?;
-    Ok((id, token))
+    let id = row.id.to_string();
+    let told = format!("{} with {}", row.kind, row.scopes);
+    vault.note(new.tenant.unwrap_or(HOUSE), Action::TokenCreate, |entry| entry.about(&id).noting(told)).await?;
+    vault.catalog.create_token(row).await.map_err(|error| match error {
+        CatalogError::NotFound => Failure::Failed("there is no such person: see 'callvault person list'".into()),
+        CatalogError::WrongState => {
+            Failure::Failed("the tenant was offboarded, or the certificate belongs to another token".into())
+        }
+        error => error.into(),
+    })?;
+    Ok(Created { id, token: token.reveal().to_owned() })
 }
 
-fn view(row: TokenRow) -> TokenView {
-    TokenView {
-        id: row.id.to_string(),
-        name: row.name,
-        scopes: row.scopes.iter().map(Scope::as_str).collect(),
-        cidrs: row.networks,
-        created_at: row.created_at,
-        expires_at: row.expires_at,
-        revoked_at: row.revoked_at,
-    }
+/// The digest of the first certificate in a file.
+fn digest_of(path: &Path) -> Result<[u8; 32], Failure> {
+    let read = CertificateDer::from_pem_file(path);
+    let certificate =
+        read.map_err(|error| Failure::Config(format!("{} holds no certificate in PEM: {error}", path.display())))?;
+    Ok(Sha256::digest(certificate.as_ref()).into())
 }
 
 fn describe(tokens: &[TokenView]) -> String {
@@ -146,8 +188,10 @@ fn describe(tokens: &[TokenView]) -> String {
                 (None, Some(at)) => format!("until {at:.0}"),
                 (None, None) => "valid".into(),
             };
-            vec![token.id.clone(), token.name.clone(), token.scopes.join(" "), state]
+            let used = token.last_used_at.map_or("never".into(), |at| format!("{at:.0}"));
+            let tenant = token.tenant.clone().unwrap_or_else(|| "-".into());
+            vec![token.id.clone(), token.name.clone(), token.kind.into(), tenant, token.scopes.join(" "), state, used]
         })
         .collect();
-    table(&["ID", "NAME", "SCOPES", "STATE"], &rows)
+    table(&["ID", "NAME", "KIND", "TENANT", "SCOPES", "STATE", "LAST USED"], &rows)
 }

@@ -3,11 +3,13 @@
 //! Flag > `CALLVAULT_*` > TOML file (`--config`) > default. Unknown keys are refused. A secret is a value or a file, never
 //! both, and a secret that others on the machine can read is refused.
 
+mod access;
+mod audit;
 mod raw;
 mod replica;
 mod secret;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,6 +18,8 @@ use hyper::header::HeaderValue;
 use ipnet::IpNet;
 use thiserror::Error;
 
+pub use access::AccessConfig;
+pub use audit::AuditConfig;
 pub use raw::RawSettings;
 pub use replica::ReplicaConfig;
 pub use secret::{EXAMPLE_KEY, key_from_text, key_text, read_key, refuse_readable_by_others, write_key};
@@ -24,6 +28,7 @@ use crate::bucket::S3Settings;
 use crate::catalog::postgres;
 use crate::crypto::keys::MasterKey;
 use crate::ingest::UploadLimits;
+use crate::model::network::networks;
 use crate::spool::SpoolLimits;
 
 /// Exit code 2: says which setting, and what it may be.
@@ -59,6 +64,8 @@ pub struct Config {
     /// `None`: never by `serve` itself.
     pub expire_every: Option<Duration>,
     pub drain_timeout: Duration,
+    pub access: AccessConfig,
+    pub audit: AuditConfig,
     pub replica: ReplicaConfig,
 }
 
@@ -123,7 +130,7 @@ impl Config {
         let raw = raw.with_file()?;
         let data_dir = raw.data_dir.unwrap_or_else(|| "callvault-data".into());
         let listen = address("listen", raw.listen.as_deref().unwrap_or("127.0.0.1:8787"))?;
-        let trusted_proxies = networks(&raw.trusted_proxies.unwrap_or_default())?;
+        let trusted_proxies = networks(&raw.trusted_proxies.unwrap_or_default()).map_err(ConfigError)?;
         let tls = tls_files(raw.tls)?;
         if tls.is_none() && !listen.ip().is_loopback() && trusted_proxies.is_empty() {
             return Err(ConfigError(format!(
@@ -188,6 +195,14 @@ impl Config {
                 every => Some(duration("expire.every", every, EXPIRE_EVERY)?),
             },
             drain_timeout: duration("drain.timeout", raw.drain.timeout.as_deref(), DRAIN_TIMEOUT)?,
+            audit: AuditConfig::check(&raw.audit)?,
+            access: AccessConfig::check(
+                raw.four_eyes,
+                raw.four_eyes_window.as_deref(),
+                &raw.link,
+                &raw.watch,
+                &raw.rate,
+            )?,
             replica: ReplicaConfig::check(raw.replica, raw.catalog.as_deref())?,
             data_dir,
         })
@@ -249,15 +264,6 @@ fn address(name: &str, text: &str) -> Result<SocketAddr, ConfigError> {
     let advice = || ConfigError(format!("{name} {text:?}: an address with a port, such as 127.0.0.1:8787"));
     let text = text.replace("localhost:", "127.0.0.1:");
     text.parse().map_err(|_| advice())
-}
-
-/// Networks in CIDR form, or single addresses.
-pub fn networks(texts: &[String]) -> Result<Vec<IpNet>, ConfigError> {
-    let parse = |text: &String| text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    let parsed = texts.iter().map(|text| {
-        parse(text).map_err(|_| ConfigError(format!("{text:?} is no network: write it as 10.0.0.0/8 or 10.1.2.3")))
-    });
-    parsed.collect()
 }
 
 fn tls_files(raw: raw::Tls) -> Result<Option<TlsFiles>, ConfigError> {

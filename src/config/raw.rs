@@ -72,6 +72,12 @@ settings! {
         /// Addresses of proxies that end TLS in front of callvault, separated by commas
         #[arg(long, global = true, env = "CALLVAULT_TRUSTED_PROXIES", value_name = "NET", value_delimiter = ',')]
         trusted_proxies: Vec<String>,
+        /// Whether an erasure needs two persons: one asks for it, another confirms it [default: false]
+        #[arg(long, global = true, env = "CALLVAULT_FOUR_EYES", value_name = "BOOL")]
+        four_eyes: bool,
+        /// How long what one person has asked for waits for the other [default: 24h]
+        #[arg(long, global = true, env = "CALLVAULT_FOUR_EYES_WINDOW", value_name = "TIME")]
+        four_eyes_window: String,
     }
     tables {
         #[command(flatten)]
@@ -87,11 +93,19 @@ settings! {
         #[command(flatten)]
         expire: Expire,
         #[command(flatten)]
+        audit: Audit,
+        #[command(flatten)]
         drain: Drain,
         #[command(flatten)]
         postgres: Postgres,
         #[command(flatten)]
         replica: Replica,
+        #[command(flatten)]
+        link: Link,
+        #[command(flatten)]
+        watch: Watch,
+        #[command(flatten)]
+        rate: Rate,
     }
 }
 
@@ -213,6 +227,20 @@ settings! {
 }
 
 settings! {
+    Audit {
+        /// How long entries of audit trails are kept, 1mo to 120mo [default: 24mo]
+        #[arg(id = "audit-term", long = "audit-term", global = true, env = "CALLVAULT_AUDIT_TERM", value_name = "TERM")]
+        term: String,
+        /// A playback session that asks for nothing for so long is over, and what it served is written [default: 5m]
+        #[arg(id = "audit-session-idle", long = "audit-session-idle", global = true, env = "CALLVAULT_AUDIT_SESSION_IDLE", value_name = "TIME")]
+        session_idle: String,
+        /// What a session that goes on has served is written at the latest after so long [default: 15m]
+        #[arg(id = "audit-session-write", long = "audit-session-write", global = true, env = "CALLVAULT_AUDIT_SESSION_WRITE", value_name = "TIME")]
+        session_write: String,
+    }
+}
+
+settings! {
     Drain {
         /// How long running requests may go on after SIGTERM [default: 10s]
         #[arg(id = "drain-timeout", long = "drain-timeout", global = true, env = "CALLVAULT_DRAIN_TIMEOUT", value_name = "TIME")]
@@ -251,6 +279,42 @@ settings! {
         /// Playback of a recording that lies in another server's spool: proxy or refuse [default: proxy]
         #[arg(id = "replica-playback", long = "replica-playback", global = true, env = "CALLVAULT_REPLICA_PLAYBACK", value_name = "HOW")]
         playback: String,
+    }
+}
+
+settings! {
+    Link {
+        /// How long a playback link lives that names no end [default: 1h]
+        #[arg(id = "link-lifetime", long = "link-lifetime", global = true, env = "CALLVAULT_LINK_LIFETIME", value_name = "TIME")]
+        lifetime: String,
+        /// How long a playback link may live, up to 168h [default: 168h]
+        #[arg(id = "link-lifetime-max", long = "link-lifetime-max", global = true, env = "CALLVAULT_LINK_LIFETIME_MAX", value_name = "TIME")]
+        lifetime_max: String,
+        /// How long one player may go on with one use of a link [default: 4h]
+        #[arg(id = "link-session", long = "link-session", global = true, env = "CALLVAULT_LINK_SESSION", value_name = "TIME")]
+        session: String,
+    }
+}
+
+settings! {
+    Watch {
+        /// Refused requests of one address, or of one token, in watch.window before it is turned away [default: 300]
+        #[arg(id = "watch-denied-max", long = "watch-denied-max", global = true, env = "CALLVAULT_WATCH_DENIED_MAX", value_name = "N")]
+        denied_max: u32,
+        /// Time over which refusals are counted [default: 60s]
+        #[arg(id = "watch-window", long = "watch-window", global = true, env = "CALLVAULT_WATCH_WINDOW", value_name = "TIME")]
+        window: String,
+    }
+}
+
+settings! {
+    Rate {
+        /// Requests of one token in a second, in the long run and but for uploads; 0: any number [default: 200]
+        #[arg(id = "rate-requests-per-s", long = "rate-requests-per-s", global = true, env = "CALLVAULT_RATE_REQUESTS_PER_S", value_name = "N")]
+        requests_per_s: u32,
+        /// Requests of one token at once [default: 2000]
+        #[arg(id = "rate-burst", long = "rate-burst", global = true, env = "CALLVAULT_RATE_BURST", value_name = "N")]
+        burst: u32,
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! MasterKey + GenerationSecret ─► RingKey ─► ring.<g> ─┬─► Leaf(time path) ──┐
-//!                                                      └─► TenantKey ────────┴─► Kek ─► DataKey ─► ObjectKey, LabelKey, FrameKey
+//!                                                      └─► TenantKey ────────┴─► Kek ─► DataKey ─► ObjectKey, LabelKey, FrameKey, LinkKey
 //!                                                                            └─► IndexKey, NameKey
 //! ```
 //!
@@ -17,6 +17,7 @@ use chacha20poly1305::XChaCha20Poly1305;
 use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::frame::{FrameKey, LogSalt};
@@ -42,6 +43,7 @@ const _: fn() = || {
     wiped_on_drop::<NameKey>();
     wiped_on_drop::<SigningSeed>();
     wiped_on_drop::<PeerKey>();
+    wiped_on_drop::<LinkKey>();
 };
 
 macro_rules! rung {
@@ -132,6 +134,11 @@ rung! {
 rung! {
     /// Stamps what servers of one vault tell each other.
     PeerKey
+}
+
+rung! {
+    /// Makes the playback links of one recording and class.
+    LinkKey
 }
 
 impl MasterKey {
@@ -225,6 +232,14 @@ impl DataKey {
         })
     }
 
+    /// `HKDF-Expand(DEK, "callvault/v1/link" || tenant4 || recording16 || class1, 32)`.
+    pub fn link_key(&self, tenant: TenantNumber, recording: RecordingId, class: Class) -> LinkKey {
+        LinkKey::filled(|key| {
+            let info: [&[u8]; 4] = [labels::LINK, &tenant.0.to_be_bytes(), recording.as_bytes(), &[class as u8]];
+            expand(self, &info, key);
+        })
+    }
+
     /// `HKDF-Expand(DEK, "callvault/v1/object" || header[0..40] || tenant4 || recording16)` -> key 32 || base nonce 12 ||
     /// commitment 32. The header's random salt makes the key of every segment new, so a chunk index is never sealed
     /// twice under one key.
@@ -271,6 +286,19 @@ pub struct ObjectKey {
     pub(super) base_nonce: [u8; 12],
     /// Stands in the header: an object opens under one key only.
     pub(super) commitment: [u8; 32],
+}
+
+impl LinkKey {
+    /// `HMAC-SHA256(link key, parts)[..16]`; the parts have fixed lengths.
+    pub(super) fn mac16(&self, parts: &[Vec<u8>]) -> [u8; 16] {
+        let parts: Vec<_> = parts.iter().map(Vec::as_slice).collect();
+        mac16(self.expose(), &parts)
+    }
+
+    /// In constant time.
+    pub(super) fn is_mac16(&self, parts: &[Vec<u8>], mac: &[u8; 16]) -> bool {
+        self.mac16(parts).ct_eq(mac).into()
+    }
 }
 
 impl IndexKey {

@@ -19,3 +19,5 @@ pub const TRAIL: &[u8] = b"callvault/v1/trail";
 pub const SPOOL: &[u8] = b"callvault/v1/spool";
 /// The key under which servers of one vault tell each other for whom they ask. No stored bytes depend on it.
 pub const PEER: &[u8] = b"callvault/v1/peer";
+/// The key of a recording's playback links.
+pub const LINK: &[u8] = b"callvault/v1/link";

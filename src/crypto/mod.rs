@@ -16,6 +16,7 @@
 //! | `journal` | debug builds only: which key sealed under which nonce |
 //! | [`blob`] | call data and labels, sealed |
 //! | [`token`] | bearer tokens |
+//! | [`link`] | playback links |
 //! | [`receipt`] | Merkle root, signature |
 //! | [`jws`] | signed statements |
 //! | [`trail`] | the chain of an audit trail |
@@ -28,6 +29,7 @@ pub mod journal;
 pub mod jws;
 pub mod keys;
 pub mod labels;
+pub mod link;
 pub mod random;
 pub mod receipt;
 pub mod ring;

@@ -19,6 +19,8 @@ use hyper::header::{
 use hyper::{HeaderMap, Method, Request, Version};
 use tower_service::Service;
 
+use super::auth::ClientCertificate;
+use super::trail::{Note, concluded};
 use super::{SharedFace, cors, later};
 
 /// What stands on every answer that says nothing else in its place.
@@ -44,11 +46,18 @@ pub struct Answers {
     router: Router,
     pub face: SharedFace,
     line: Line,
+    /// What the connection's client showed; on the heap, since most show nothing.
+    certificate: Option<Box<ClientCertificate>>,
 }
 
 impl Answers {
     pub fn new(router: Router, face: SharedFace, line: Line) -> Answers {
-        Answers { router, face, line }
+        Answers { router, face, line, certificate: None }
+    }
+
+    /// Those of one connection, whose client showed a certificate.
+    pub fn to(self, certificate: Option<ClientCertificate>) -> Answers {
+        Answers { certificate: certificate.map(Box::new), ..self }
     }
 
     /// Any case of method: hyper tells `put` from `PUT`, senders do not.
@@ -67,8 +76,15 @@ impl Answers {
             *request.method_mut() = upper;
         }
         request.extensions_mut().insert(ConnectInfo(peer));
+        if let Some(certificate) = &self.certificate {
+            request.extensions_mut().insert(**certificate);
+        }
         // HTTP/2 resets the one stream; its other requests go on.
         let ends_by_refusal = request.version() < Version::HTTP_2 && !http_body::Body::is_end_stream(request.body());
+        let note = Note::of(request.method(), request.uri().path());
+        if let Some(note) = &note {
+            request.extensions_mut().insert(note.clone());
+        }
         let (face, line, mut router) = (self.face.clone(), self.line, self.router.clone());
         let origin = cors::origin(&face.limits.cors_origins, request.headers());
         let answer = later::answer(async move {
@@ -79,6 +95,9 @@ impl Answers {
         });
         async move {
             let mut response = answer.await;
+            if let Some(note) = note {
+                response = Box::pin(concluded(face.clone(), note, response)).await;
+            }
             // What is left of a refused body is not read as a next request: the client is told not to send one here.
             if ends_by_refusal && !response.status().is_success() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

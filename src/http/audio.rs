@@ -4,6 +4,8 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
 use hyper::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
     CONTENT_TYPE, ETAG, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS,
@@ -14,7 +16,9 @@ use hyper::{HeaderMap, Method, StatusCode};
 use super::auth::{Caller, may_play};
 use super::metadata::query;
 use super::range::{Asked, asked};
+use super::trail::{note_class, note_reason, note_recording};
 use super::{Face, SharedFace};
+use crate::audit::Playing;
 use crate::model::range::ByteRange;
 use crate::model::{Class, Error, Problem, RecordingId, Result, Timestamp};
 use crate::playback::{Form, Located, Session};
@@ -29,8 +33,24 @@ impl Face {
     async fn answer_playback(&self, parts: &Parts, id: RecordingId) -> Result<Response> {
         let begun = Instant::now();
         let caller = self.authorise_listener(parts).await?;
+        note_recording(parts, id);
+        note_reason(parts, caller.reason(parts)?.as_deref());
         let located = self.playback.locate(caller.tenant.number, id).await?;
-        let class = choose_class(parts, &caller, &located)?;
+        let named = query(parts).into_iter().find(|(name, _)| name == "class").map(|(_, class)| class);
+        let class = choose_class(named.as_deref(), &caller, &located).map_err(|error| self.refuse(&caller, error))?;
+        self.serve_audio(parts, located, class, begun).await
+    }
+
+    /// The audio of a recording, to somebody who may hear it.
+    pub(super) async fn serve_audio(
+        &self,
+        parts: &Parts,
+        located: Located,
+        class: Class,
+        begun: Instant,
+    ) -> Result<Response> {
+        let (tenant, id) = (located.recording.tenant, located.recording.id);
+        note_class(parts, class);
         if let Some(holder) = self.playback.held_elsewhere(&located) {
             return self.play_from(parts, holder).await;
         }
@@ -38,16 +58,18 @@ impl Face {
         let follows = flag(parts, "follow")?;
         if follows && located.recording.plain_len.is_none() {
             let session = self.playback.open_to_follow(&located, class).await?;
+            let playing = self.note_playing(parts, tenant, id, class).await?;
             let mut response = Response::new(Body::empty());
             describe(response.headers_mut(), &session, id);
             // Its end is not known: there is no length, no part, and no version of it yet.
             response.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("none"));
             if is_get {
-                *response.body_mut() = Body::from_stream(self.playback.follow(located, session));
+                *response.body_mut() = Body::from_stream(telling(self.playback.follow(located, session), playing, 0));
             }
             return Ok(response);
         }
         let session = self.playback.open(&located, class).await?;
+        let playing = self.note_playing(parts, tenant, id, class).await?;
         let plain_len = session.plain_len();
         let form = if flag(parts, "raw")? { Form::Raw } else { Form::Playable };
         let etag = session.etag(form);
@@ -70,18 +92,32 @@ impl Face {
             response.headers_mut().insert(CONTENT_RANGE, ascii(text));
         }
         if let (true, Some(range)) = (is_get, range) {
-            *response.body_mut() = Body::from_stream(self.playback.stream(&session, range, form).await?);
+            let stream = self.playback.stream(&session, range, form).await?;
+            *response.body_mut() = Body::from_stream(telling(stream, playing, range.first()));
             self.playback.stats.first_byte.note(begun.elapsed());
         }
         Ok(response)
     }
 }
 
-/// `?class=` if it is given; else the first class that the recording has and the caller may play.
-fn choose_class(parts: &Parts, caller: &Caller, located: &Located) -> Result<Class> {
-    let named = query(parts).into_iter().find(|(name, _)| name == "class");
+/// What leaves is written down on its way.
+fn telling<E>(
+    stream: impl Stream<Item = std::result::Result<Bytes, E>> + Send,
+    playing: Playing,
+    first: u64,
+) -> impl Stream<Item = std::result::Result<Bytes, E>> + Send {
+    let mut next = first;
+    stream.inspect(move |piece| {
+        let len = piece.as_ref().map_or(0, Bytes::len) as u64;
+        playing.serves(next, len);
+        next += len;
+    })
+}
+
+/// The class that is named; else the first that the recording has and the caller may play.
+pub fn choose_class(named: Option<&str>, caller: &Caller, located: &Located) -> Result<Class> {
     let class = match named {
-        Some((_, text)) => Class::parse_audio(&text)
+        Some(text) => Class::parse_audio(text)
             .ok_or_else(|| Error::new(Problem::Unprocessable, "'class' is 'customer' or 'training'"))?,
         None => {
             let tagged: Vec<_> = located.recording.wraps.iter().map(|wrap| wrap.class).collect();

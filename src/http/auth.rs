@@ -1,101 +1,240 @@
 //! From a request's head to a principal with a scope. It happens before a body is polled.
 //!
+//! credentials -> token or certificate -> its address -> its tenant -> its scope -> a person's clearance -> its rate
+//!
 //! # Secrecy
-//! A token is hashed at once and never logged. What is wrong with a token is not told: unknown, revoked, expired and
-//! another network's are one answer.
+//! A token is hashed at once and never logged. What is wrong with a token is not told: unknown, revoked, expired, and its
+//! tenant's or its person's end are one answer.
+//!
+//! Nothing of it is kept between requests: a token that was revoked, or a clearance that ran out, is refused by the next, on
+//! every server.
 
-use std::net::{IpAddr, SocketAddr};
+mod address;
+mod credentials;
+mod reason;
+mod uses;
+mod watch;
 
-use axum::extract::ConnectInfo;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use hyper::header::AUTHORIZATION;
+use std::net::IpAddr;
+
 use hyper::http::request::Parts;
-use ipnet::IpNet;
 
+pub use credentials::ClientCertificate;
+pub use uses::LastUses;
+pub use watch::{Watch, WatchLimits};
+
+use self::address::is_in_networks;
+use self::credentials::{Credentials, Shown};
 use super::Face;
-use super::metadata::query;
-use crate::catalog::{CatalogError, Tenant, TokenRow};
+use super::trail::{note_address, note_tenant, note_who};
+use crate::catalog::{Bearer, CatalogError, Person, Tenant, TokenKey, TokenRow};
 use crate::crypto::token::Token;
-use crate::model::{Class, Error, Principal, Problem, Result, Scope};
+use crate::model::trail::Who;
+use crate::model::{
+    Class, Error, PersonId, Principal, PrincipalKind, Problem, Result, Scope, Scopes, Slug, Standing, Timestamp,
+    TokenId,
+};
 
 /// Who asks, with the tenant's row.
 pub struct Caller {
     pub principal: Principal,
     pub tenant: Tenant,
+    /// Of a person: what his clearance was worth when he was let in.
+    pub standing: Option<Standing>,
+    pub address: Option<IpAddr>,
+}
+
+/// Who administers, and how far it reaches.
+pub struct Administrator {
+    pub kind: PrincipalKind,
+    pub token: Option<TokenId>,
+    pub person: Option<PersonId>,
+    /// `None`: every tenant.
+    pub tenant: Option<Tenant>,
+    /// Whether he belongs to the one tenant, and did not merely name it.
+    pub is_bound: bool,
+    pub address: Option<IpAddr>,
+}
+
+/// Who showed credentials that are good, from an address that may; nothing is decided yet of what for.
+struct Known {
+    kind: PrincipalKind,
+    token: Option<TokenId>,
+    person: Option<Person>,
+    scopes: Scopes,
+    /// The only tenant.
+    bound_to: Option<Tenant>,
+    /// The tenant that the request names.
+    named: Option<String>,
+    address: Option<IpAddr>,
 }
 
 impl Face {
     /// Lets a request in if its token has the scope.
     pub async fn authorise(&self, parts: &Parts, scope: Scope) -> Result<Caller> {
-        let caller = self.authenticate(parts, read_credentials_for(parts, scope)?).await?;
-        if caller.principal.scopes.has(scope) {
-            return Ok(caller);
-        }
-        Err(Error::new(Problem::Forbidden, format!("this token has no scope '{scope}'")))
+        self.authorise_any(parts, &[scope]).await
     }
 
     /// Lets a listener in; which class he may open is decided by [`may_play`].
     pub async fn authorise_listener(&self, parts: &Parts) -> Result<Caller> {
-        let caller = self.authenticate(parts, read_credentials(parts)?).await?;
-        if Class::AUDIO.iter().any(|class| may_play(&caller, *class)) {
-            return Ok(caller);
-        }
-        Err(Error::new(Problem::Forbidden, "this token has neither 'play:customer' nor 'play:training'"))
+        self.authorise_any(parts, &[Scope::PlayCustomer, Scope::PlayTraining]).await
     }
 
-    async fn authenticate(&self, parts: &Parts, credentials: Credentials) -> Result<Caller> {
-        let unknown = || Error::new(Problem::Unauthorized, "the token is not valid here");
-        let token = Token::parse(&credentials.token).ok_or_else(unknown)?;
-        let hash = token.hash();
-        let found = self.catalog.token(&hash).await.map_err(not_looked_up)?;
-        let (row, tenant) = found.ok_or_else(unknown)?;
-        // The look-up is by hash already; this holds even for a catalog that compares carelessly.
+    /// Lets in who has `admin`, for the tenant that his token belongs to or that he names.
+    pub async fn authorise_admin(&self, parts: &Parts) -> Result<Administrator> {
+        let known = self.know(parts, &[Scope::Admin]).await?;
+        let tenant = match (&known.bound_to, &known.named) {
+            (None, None) => None,
+            _ => Some(self.tenant_of(&known).await?),
+        };
+        if let Some(tenant) = &tenant {
+            note_tenant(parts, tenant.number);
+        }
+        let Known { kind, token, person, bound_to, address, .. } = known;
+        let person = person.map(|person| person.id);
+        Ok(Administrator { kind, token, person, tenant, is_bound: bound_to.is_some(), address })
+    }
+
+    /// Lets in who may read a trail: of the tenant that his token belongs to or that he names; `None`: of the house.
+    pub async fn authorise_auditor(&self, parts: &Parts) -> Result<Option<Tenant>> {
+        let known = self.know(parts, &[Scope::Audit]).await?;
+        if known.bound_to.is_none() && known.named.is_none() {
+            return Ok(None);
+        }
+        let tenant = self.tenant_of(&known).await?;
+        note_tenant(parts, tenant.number);
+        Ok(Some(tenant))
+    }
+
+    /// Says what was decided behind the door; a refusal is counted.
+    pub fn refuse(&self, caller: &Caller, error: Error) -> Error {
+        if !is_denial(&error) {
+            return error;
+        }
+        self.watch.denied(caller.address, caller.principal.token, error)
+    }
+
+    async fn authorise_any(&self, parts: &Parts, wanted: &[Scope]) -> Result<Caller> {
+        let known = self.know(parts, wanted).await?;
+        let tenant = self.tenant_of(&known).await?;
+        note_tenant(parts, tenant.number);
+        let standing = known.person.as_ref().map(|person| person.clearance.standing(self.clock.now()));
+        let is_touched = wanted.iter().any(|scope| scope.reaches_recordings());
+        if let Some(standing) = standing.filter(|standing| is_touched && !standing.is_cleared()) {
+            let error = Error::new(Problem::NotCleared, standing.to_string());
+            return Err(self.watch.denied(known.address, known.token, error));
+        }
+        let principal = Principal {
+            kind: known.kind,
+            token: known.token,
+            person: known.person.map(|person| person.id),
+            tenant: tenant.number,
+            slug: tenant.slug.clone(),
+            scopes: known.scopes,
+        };
+        Ok(Caller { principal, tenant, standing, address: known.address })
+    }
+
+    /// Who it is, if he has one of the scopes. What was shown and refused is counted.
+    async fn know(&self, parts: &Parts, wanted: &[Scope]) -> Result<Known> {
         let address = self.client_address(parts)?;
-        let is_valid = row.hash.matches(&hash)
-            && tenant.offboarded_at.is_none()
-            && self.is_current(&row)
-            && is_in_networks(&row, address)
-            && credentials.tenant.is_none_or(|slug| slug == tenant.slug.as_str());
-        if !is_valid {
-            return Err(unknown());
+        note_address(parts, address);
+        let credentials = credentials::read(parts, wanted)?;
+        let known = match self.identify(parts, credentials, address).await {
+            Ok(known) => known,
+            Err(Refused { error, token }) if is_denial(&error) => return Err(self.watch.denied(address, token, error)),
+            Err(Refused { error, .. }) => return Err(error),
+        };
+        if !wanted.iter().any(|scope| known.scopes.has(*scope)) {
+            return Err(self.watch.denied(address, known.token, no_scope(wanted)));
         }
-        let principal =
-            Principal { token: row.id, tenant: tenant.number, slug: tenant.slug.clone(), scopes: row.scopes };
-        Ok(Caller { principal, tenant })
+        if let Some(token) = known.token.filter(|_| wanted != [Scope::Ingest]) {
+            self.watch.admits(token)?;
+        }
+        Ok(known)
     }
 
-    fn is_current(&self, row: &TokenRow) -> bool {
-        let now = self.clock.now();
-        row.revoked_at.is_none() && row.expires_at.is_none_or(|expires_at| now < expires_at)
+    async fn identify(
+        &self,
+        parts: &Parts,
+        credentials: Credentials,
+        address: Option<IpAddr>,
+    ) -> std::result::Result<Known, Refused> {
+        let by = match &credentials.shown {
+            Shown::Token(text) => TokenKey::Hash(Token::parse(text).ok_or_else(unknown)?.hash()),
+            Shown::Certificate(certificate) => TokenKey::Certificate(certificate.0),
+        };
+        let found = self.catalog.token(by.clone()).await.map_err(not_looked_up)?;
+        let Bearer { token, tenant, person } = found.ok_or_else(unknown)?;
+        // The look-up is by hash already; this holds even for a catalog that compares carelessly.
+        let is_his = match &by {
+            TokenKey::Hash(hash) => token.hash.matches(hash),
+            TokenKey::Certificate(digest) => token.certificate.as_ref() == Some(digest),
+            TokenKey::Id(_) => false,
+        };
+        if !is_his || !is_alive(&token, tenant.as_ref(), person.as_ref(), self.clock.now()) {
+            return Err(unknown().into());
+        }
+        let known = Known {
+            kind: token.kind,
+            token: Some(token.id),
+            person,
+            scopes: token.scopes,
+            bound_to: tenant,
+            named: credentials.tenant,
+            address,
+        };
+        note_who(parts, known.who(self.clock.now()), known.bound_to.as_ref().map(|tenant| tenant.number));
+        if !is_in_networks(&token.networks, address) {
+            let error = Error::new(Problem::AddressNotAllowed, "this token is not taken from your address");
+            return Err(Refused { error, token: Some(token.id) });
+        }
+        self.last_uses.note(&self.catalog, &token, self.clock.now());
+        Ok(known)
     }
 
-    /// Who asks: as another server of this vault tells it, or the peer, or the address that a named proxy gives as the one it
-    /// serves.
-    pub(super) fn client_address(&self, parts: &Parts) -> Result<Option<IpAddr>> {
-        match self.peers.passed_on_for(parts, self.clock.now())? {
-            Some(client) => Ok(client),
-            None => Ok(self.nearest_address(parts)),
-        }
-    }
-
-    fn nearest_address(&self, parts: &Parts) -> Option<IpAddr> {
-        // A socket that listens on both protocols shows an IPv4 peer as an IPv6 one; networks name him as he is.
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>()?.0.ip().to_canonical();
-        let trusts = |address: &IpAddr| self.limits.trusted_proxies.iter().any(|net| net.contains(address));
-        if !trusts(&peer) {
-            return Some(peer);
-        }
-        let forwarded = parts.headers.get_all("x-forwarded-for").iter();
-        let texts: Vec<&str> = forwarded.filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(',')).collect();
-        for text in texts.iter().rev() {
-            match text.trim().parse::<IpAddr>().map(|address| address.to_canonical()) {
-                Ok(address) if trusts(&address) => continue,
-                // What stands left of an address that cannot be read was written by who knows whom.
-                parsed => return parsed.ok(),
+    /// The one tenant that a request is for.
+    async fn tenant_of(&self, known: &Known) -> Result<Tenant> {
+        let named = match (&known.bound_to, &known.named) {
+            (Some(tenant), named) if named.as_ref().is_none_or(|named| named == tenant.slug.as_str()) => {
+                return Ok(tenant.clone());
             }
+            // Whether the one that he names is there is not for him to know.
+            (Some(_), _) => return Err(self.watch.denied(known.address, known.token, unknown())),
+            (None, None) => {
+                return Err(Error::new(Problem::TenantNeeded, "name the tenant in 'Callvault-Tenant: <slug>'"));
+            }
+            (None, Some(named)) => named,
+        };
+        let nobody = || Error::new(Problem::NotFound, "there is no such tenant");
+        let slug = named.parse::<Slug>().map_err(|_| nobody())?;
+        let tenant = self.catalog.tenant(&slug).await.map_err(not_looked_up)?;
+        tenant.filter(|tenant| tenant.offboarded_at.is_none()).ok_or_else(nobody)
+    }
+}
+
+impl Known {
+    /// As a trail tells him.
+    fn who(&self, now: Timestamp) -> Who {
+        let standing = self.person.as_ref().map(|person| person.clearance.standing(now).word());
+        Who {
+            kind: self.kind.as_str(),
+            id: self.person.as_ref().map(|person| person.id.to_string()),
+            token: self.token,
+            address: self.address,
+            clearance: standing,
         }
-        Some(peer)
+    }
+}
+
+impl Caller {
+    /// Why he does it: a person must say so, others may.
+    pub fn reason(&self, parts: &Parts) -> Result<Option<String>> {
+        let reason = reason::read(parts)?;
+        if reason.is_none() && self.principal.kind == PrincipalKind::Person {
+            return Err(Error::new(Problem::ReasonNeeded, "send 'Callvault-Reason: <why you listen>'"));
+        }
+        Ok(reason)
     }
 }
 
@@ -103,50 +242,39 @@ pub fn may_play(caller: &Caller, class: Class) -> bool {
     caller.principal.scopes.has(Scope::play(class))
 }
 
-struct Credentials {
-    token: String,
-    /// The user name of Basic, where there is one.
-    tenant: Option<String>,
+/// Why somebody is not known; with the token where it is one of ours.
+struct Refused {
+    error: Error,
+    token: Option<TokenId>,
 }
 
-/// For `ingest` alone also `?token=` or `?key=`: some PBXes cannot set headers.
-fn read_credentials_for(parts: &Parts, scope: Scope) -> Result<Credentials> {
-    if scope == Scope::Ingest && !parts.headers.contains_key(AUTHORIZATION) {
-        let in_query = query(parts).into_iter().find(|(name, _)| name == "token" || name == "key");
-        if let Some((_, token)) = in_query {
-            return Ok(Credentials { token, tenant: None });
-        }
+impl From<Error> for Refused {
+    fn from(error: Error) -> Refused {
+        Refused { error, token: None }
     }
-    read_credentials(parts)
 }
 
-/// `Authorization: Bearer <token>`, or Basic with `tenant:token`.
-fn read_credentials(parts: &Parts) -> Result<Credentials> {
-    let missing =
-        || Error::new(Problem::Unauthorized, "send 'Authorization: Bearer <token>', or Basic with tenant:token");
-    let header = parts.headers.get(AUTHORIZATION).ok_or_else(missing)?.to_str().map_err(|_| missing())?;
-    let (scheme, value) = header.trim().split_once(' ').ok_or_else(missing)?;
-    if scheme.eq_ignore_ascii_case("bearer") {
-        return Ok(Credentials { token: value.trim().to_owned(), tenant: None });
-    }
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return Err(missing());
-    }
-    let decoded = STANDARD.decode(value.trim()).map_err(|_| missing())?;
-    let decoded = String::from_utf8(decoded).map_err(|_| missing())?;
-    let (tenant, token) = decoded.split_once(':').ok_or_else(missing)?;
-    Ok(Credentials { token: token.to_owned(), tenant: Some(tenant.to_owned()).filter(|tenant| !tenant.is_empty()) })
+/// Whether a token counts at all.
+pub fn is_alive(token: &TokenRow, tenant: Option<&Tenant>, person: Option<&Person>, now: Timestamp) -> bool {
+    token.is_current(now)
+        && tenant.is_none_or(|tenant| tenant.offboarded_at.is_none())
+        && person.is_none_or(|person| person.disabled_at.is_none())
 }
 
-fn is_in_networks(row: &TokenRow, address: Option<IpAddr>) -> bool {
-    if row.networks.is_empty() {
-        return true;
-    }
-    let contains = |network: &String| {
-        let network = network.parse::<IpNet>().ok();
-        network.zip(address).is_some_and(|(network, address)| network.contains(&address))
+fn is_denial(error: &Error) -> bool {
+    matches!(error.problem.status(), 401 | 403)
+}
+
+fn unknown() -> Error {
+    Error::new(Problem::Unauthorized, "the token is not valid here")
+}
+
+fn no_scope(wanted: &[Scope]) -> Error {
+    let detail = match wanted {
+        [scope] => format!("this token has no scope '{scope}'"),
+        _ => "this token has neither 'play:customer' nor 'play:training'".into(),
     };
-    row.networks.iter().any(contains)
+    Error::new(Problem::Forbidden, detail)
 }
 
 fn not_looked_up(error: CatalogError) -> Error {

@@ -21,7 +21,11 @@
 //! | [`audio`] | `GET,HEAD /v1/recordings/{id}/audio` |
 //! | [`range`] | which bytes a request asks for |
 //! | [`recordings`] | listing, showing, deleting |
+//! | [`links`] | playback links: made, revoked, played |
+//! | [`tokens`], [`people`] | administration: who may do what, and who is cleared |
+//! | [`document`] | small JSON documents that a request carries |
 //! | [`receipts`] | `GET /v1/receipts` |
+//! | [`audit`] | `GET /v1/audit` |
 //! | [`peers`] | requests about what another server holds are passed on to it |
 //! | [`trail`] | what requests leave in the audit trail |
 //! | [`problem`] | errors as RFC 9457, and the pages that explain them |
@@ -29,19 +33,23 @@
 
 pub mod answer;
 pub mod audio;
+pub mod audit;
 pub mod auth;
 pub mod body;
 pub mod cors;
+pub mod document;
 pub mod drain;
 pub mod http1;
 pub mod http2;
 pub mod later;
 pub mod linger;
+pub mod links;
 pub mod metadata;
 pub mod ops;
 pub mod outlive;
 pub mod paced;
 pub mod peers;
+pub mod people;
 pub mod problem;
 pub mod range;
 pub mod receipts;
@@ -50,6 +58,7 @@ pub mod resumable;
 pub mod routes;
 pub mod serve;
 pub mod tls;
+pub mod tokens;
 pub mod trail;
 pub mod upload;
 
@@ -65,8 +74,11 @@ use crate::ingest::Ingest;
 use crate::model::Clock;
 use crate::playback::Playback;
 use crate::reading::Reader;
+use auth::{LastUses, Watch};
 use drain::Drain;
+use links::LinkLimits;
 use peers::Peers;
+use trail::Traces;
 
 /// What the routes need: verbs, and limits of the wire.
 pub struct Face {
@@ -80,6 +92,9 @@ pub struct Face {
     pub expire_stats: Arc<ExpireStats>,
     pub probes: ops::Probes,
     pub peers: Peers,
+    pub watch: Watch,
+    pub last_uses: LastUses,
+    pub traces: Traces,
 }
 
 /// Limits of connections, each a setting but for the first, which the system sets.
@@ -100,6 +115,9 @@ pub struct WireLimits {
     pub trusted_proxies: Vec<IpNet>,
     /// Whose pages may read answers.
     pub cors_origins: Vec<HeaderValue>,
+    pub links: LinkLimits,
+    /// How long what one person has asked for waits for another; `None`: one is enough.
+    pub four_eyes: Option<Duration>,
 }
 
 pub type SharedFace = Arc<Face>;

@@ -29,6 +29,7 @@ use self::passing::{Gate, Passing};
 use self::wire::Wire;
 use super::Face;
 use super::body::TimedBody;
+use super::trail::note_elsewhere;
 use crate::crypto::keys::PeerKey;
 use crate::model::text::{hex, unhex};
 use crate::model::{Error, Problem, ReplicaName, Result, Timestamp};
@@ -129,6 +130,7 @@ impl Face {
         let (wire, request) = self.connect(parts, holder).await?;
         let answered = wire.ask(without_body(request)).await;
         let (head, body, guard) = answered.map_err(|error| no_answer(holder, error))?;
+        note_elsewhere(parts);
         let body = Body::from_stream(wire::guarded(body, guard));
         Ok(answer(head, body))
     }
@@ -138,6 +140,7 @@ impl Face {
         let (wire, request) = self.connect(parts, holder).await?;
         if matches!(parts.method, Method::GET | Method::HEAD | Method::DELETE) {
             let (head, body) = wire.ask_whole(without_body(request)).await.map_err(|error| no_answer(holder, error))?;
+            note_elsewhere(parts);
             return Ok(answer(head, Body::from(body)));
         }
         self.drain.admit()?;
@@ -151,7 +154,10 @@ impl Face {
             }
         });
         match wire.send_whole(request).await {
-            Ok((head, body)) => Ok(answer(head, Body::from(body))),
+            Ok((head, body)) => {
+                note_elsewhere(parts);
+                Ok(answer(head, Body::from(body)))
+            }
             Err(error) => Err(match broke.reason() {
                 Some(reason) => {
                     let detail =

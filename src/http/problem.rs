@@ -84,6 +84,7 @@ impl Error {
             }
             _ => tracing::debug!(problem = problem.name(), "a request was refused"),
         }
+        let retry_after = self.retry_after_s.map_or(RETRY_AFTER_S, HeaderValue::from);
         let document = Document {
             kind,
             title: problem.title(),
@@ -96,12 +97,13 @@ impl Error {
         let status = StatusCode::from_u16(problem.status()).expect("the table holds valid statuses");
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;
+        response.extensions_mut().insert(problem);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match status {
             StatusCode::UNAUTHORIZED => challenge(headers),
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE | StatusCode::TOO_MANY_REQUESTS => {
-                headers.insert(RETRY_AFTER, RETRY_AFTER_S);
+                headers.insert(RETRY_AFTER, retry_after);
             }
             _ => {}
         }

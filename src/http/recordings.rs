@@ -1,5 +1,7 @@
 //! Recordings as JSON: listing, showing, deleting.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
@@ -7,13 +9,17 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
+use jiff::SignedDuration;
 use serde::Serialize;
 
+use super::auth::Caller;
 use super::metadata::query;
-use super::{Face, SharedFace, audio, upload};
-use crate::catalog::{CatalogError, Ending, Listing, Recording, Tenant};
+use super::trail::{note_action, note_count, note_recording, note_what};
+use super::{Face, SharedFace, audio, links, upload};
+use crate::catalog::{Asked, CatalogError, Confirmation, Ending, Listing, Recording, Tenant};
 use crate::model::call::FIELD_LEN_MAX;
 use crate::model::epoch::GRACE;
+use crate::model::trail::Action;
 use crate::model::{Class, Epoch, Error, Problem, RecordingId, Result, Scope, State, Timestamp};
 use crate::reading::ReadError;
 use crate::reading::life::{self, RecordingView};
@@ -37,6 +43,9 @@ struct Ended {
     /// What can still open it, and until when.
     final_when: &'static str,
     final_at: Option<Timestamp>,
+    /// Nothing has happened: a second person confirms it by then (four_eyes).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confirm_by: Option<Timestamp>,
 }
 
 /// `/v1/recordings`
@@ -57,11 +66,11 @@ pub async fn item(face: SharedFace, request: Request, rest: String) -> Response 
     if request.method() == Method::PUT && !is_hold(&rest) {
         return upload::receive(face, request, Some(rest));
     }
-    let (parts, _) = request.into_parts();
-    known_item(face, parts, &rest).await
+    let (parts, body) = request.into_parts();
+    known_item(face, parts, body, &rest).await
 }
 
-async fn known_item(face: SharedFace, parts: Parts, rest: &str) -> Response {
+async fn known_item(face: SharedFace, parts: Parts, body: Body, rest: &str) -> Response {
     let (id, part) = rest.split_once('/').map_or((rest, ""), |(id, part)| (id, part));
     match (id.parse::<RecordingId>(), part, &parts.method) {
         (Ok(id), "audio", &Method::GET | &Method::HEAD) => audio::play(face, &parts, id).await,
@@ -70,7 +79,8 @@ async fn known_item(face: SharedFace, parts: Parts, rest: &str) -> Response {
             face.show(&parts, id).await.unwrap_or_else(IntoResponse::into_response)
         }
         (Ok(id), "", &Method::DELETE) => face.end(&parts, id).await.unwrap_or_else(IntoResponse::into_response),
-        (Ok(_), "", &Method::PATCH) | (Ok(_), "hold" | "links", _) => super::routes::not_built().await,
+        (Ok(id), "links", _) => links::collection(face, parts, body, id).await,
+        (Ok(_), "", &Method::PATCH) | (Ok(_), "hold", _) => super::routes::not_built().await,
         (Ok(_), "", _) => method_not_allowed("GET, HEAD, PUT, PATCH, DELETE"),
         _ => face.unknown(&parts).await,
     }
@@ -81,6 +91,7 @@ impl Face {
         let caller = self.authorise(parts, Scope::Read).await?;
         let now = self.clock.now();
         let listing = self.read_listing(parts, &caller.tenant, now)?;
+        note_what(parts, told(parts, listing.class));
         let limit = listing.limit as usize;
         let asks_for_gone = listing.state.is_some_and(State::is_gone);
         let mark = self.catalog.ring_mark().await.map_err(not_read)?;
@@ -90,6 +101,7 @@ impl Face {
         let cursor = rows.last().filter(|_| has_more).map(write_cursor);
         // A restored catalog may hold rows whose keys are destroyed: they are as gone as any.
         rows.retain(|row| asks_for_gone || !self.reader.state_at(row, &mark, now).is_gone());
+        note_count(parts, rows.len());
         let views = rows.iter().map(|row| self.reader.view(row, &caller.tenant, &mark, now).map_err(not_opened));
         Ok(json(StatusCode::OK, &Page { recordings: views.collect::<Result<_>>()?, cursor }))
     }
@@ -142,6 +154,7 @@ impl Face {
     }
 
     async fn show(&self, parts: &Parts, id: RecordingId) -> Result<Response> {
+        note_recording(parts, id);
         let caller = self.authorise(parts, Scope::Read).await?;
         let located = self.playback.locate(caller.tenant.number, id).await?;
         Ok(json(StatusCode::OK, &self.view(&located.recording, &caller.tenant).await?))
@@ -160,10 +173,24 @@ impl Face {
             Some("1") => Ending::Erase,
             Some(_) => return Err(unprocessable("'erase' is 0 or 1".into())),
         };
-        let scope = if ending == Ending::Erase { Scope::Rights } else { Scope::Manage };
+        note_recording(parts, id);
+        let scope = match ending {
+            Ending::Delete => Scope::Manage,
+            Ending::Erase => {
+                note_action(parts, Action::Erase);
+                Scope::Rights
+            }
+        };
         let caller = self.authorise(parts, scope).await?;
         let known = self.catalog.recording(Some(caller.tenant.number), id).await.map_err(not_read)?;
         let known = known.ok_or_else(|| Error::new(Problem::NotFound, "this tenant has no such recording"))?;
+        if let (Ending::Erase, Some(window)) = (ending, self.limits.four_eyes)
+            && let Some(until) = self.waits_for_another(&caller, &known, window).await?
+        {
+            note_what(parts, "asked for; waits for a second person");
+            return Ok(json(StatusCode::ACCEPTED, &describe_waiting(&known, until)));
+        }
+        self.note_granted(parts).await?;
         let ended = self.catalog.end(id, ending, self.clock.now()).await;
         match ended {
             Ok(before) => Ok(json(StatusCode::ACCEPTED, &describe_ending(&before, ending))),
@@ -175,12 +202,54 @@ impl Face {
         }
     }
 
+    /// Until when an erasure waits for a second person; `None`: he is the second.
+    async fn waits_for_another(
+        &self,
+        caller: &Caller,
+        known: &Recording,
+        window: Duration,
+    ) -> Result<Option<Timestamp>> {
+        let person = caller.principal.person.ok_or_else(|| {
+            let detail = "an erasure needs two persons: send it with a token of kind 'person'";
+            self.refuse(caller, Error::new(Problem::SecondPersonNeeded, detail))
+        })?;
+        // What is gone is not asked for; erasing what was deleted is.
+        if known.state.is_gone() && known.state != State::Deleted {
+            return Ok(None);
+        }
+        let at = self.clock.now();
+        let until = at + SignedDuration::try_from(window).unwrap_or(SignedDuration::MAX);
+        let asked = Asked { tenant: known.tenant, what: format!("erase {}", known.id), person, at, until };
+        match self.catalog.ask(asked).await.map_err(not_read)? {
+            Confirmation::Waits { until } => Ok(Some(until)),
+            Confirmation::Confirmed { .. } => Ok(None),
+        }
+    }
+
     /// What is no id is nobody's recording, for those who may ask at all.
     async fn unknown(&self, parts: &Parts) -> Response {
         match self.authorise(parts, Scope::Read).await {
             Ok(_) => Error::new(Problem::NotFound, "this tenant has no such recording").into_response(),
             Err(error) => error.into_response(),
         }
+    }
+}
+
+/// What a listing asks for, without the values that may be numbers.
+fn told(parts: &Parts, class: Option<Class>) -> String {
+    let names: Vec<_> = query(parts).into_iter().map(|(name, _)| name).filter(|name| name != "cursor").collect();
+    let class = class.map(|class| format!("; class {class}")).unwrap_or_default();
+    if names.is_empty() { "all".into() } else { format!("by {}{class}", names.join(", ")) }
+}
+
+/// Nothing has happened yet.
+fn describe_waiting(known: &Recording, until: Timestamp) -> Ended {
+    Ended {
+        id: known.id.to_string(),
+        state: known.state.as_str(),
+        final_when: "not before another person sends the same request",
+        final_at: None,
+        confirm_by: Some(until),
     }
 }
 
@@ -195,12 +264,14 @@ fn describe_ending(before: &Recording, ending: Ending) -> Ended {
             final_when: "at once for everyone without a backup of the catalog; against a backup when that ages out, or when \
                          the term ends, whichever comes first",
             final_at: keys_die_at,
+            confirm_by: None,
         },
         Ending::Erase => Ended {
             id: before.id.to_string(),
             state: State::Erased.as_str(),
             final_when: "at once for everyone without a backup of the catalog; against every backup after the next expire run",
             final_at: None,
+            confirm_by: None,
         },
     }
 }

@@ -28,7 +28,7 @@ use super::body::TimedBody;
 use super::later::later;
 use super::metadata::Description;
 use super::outlive::Outlive;
-use super::trail::by;
+use super::trail::{by, note_recording};
 use super::upload::check_name;
 use super::{Face, SharedFace};
 use crate::catalog::Tenant;
@@ -70,6 +70,11 @@ pub async fn item(face: SharedFace, request: Request, id: String) -> Response {
 
 async fn answer(face: &SharedFace, request: Request, target: Target<'_>) -> Response {
     let (parts, body) = request.into_parts();
+    if let Target::Upload(id) = target
+        && let Ok(id) = parse_id(id)
+    {
+        note_recording(&parts, id);
+    }
     if parts.method == Method::OPTIONS {
         return face.offer(target);
     }

@@ -5,23 +5,12 @@ use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 
-use super::{SharedFace, ops, problem, receipts, recordings, resumable};
+use super::{SharedFace, audit, links, ops, people, problem, receipts, recordings, resumable, tokens};
 use crate::model::{Error, Problem};
 
 /// Addresses that the design reserves and that are not built: they say so, and do nothing.
-const NOT_BUILT: [&str; 11] = [
-    "/",
-    "/openapi.json",
-    "/in/{*rest}",
-    "/v1/links/{*rest}",
-    "/v1/play/{*rest}",
-    "/v1/calls",
-    "/v1/calls/{*rest}",
-    "/v1/requests",
-    "/v1/requests/{*rest}",
-    "/v1/audit",
-    "/v1/audit/{*rest}",
-];
+const NOT_BUILT: [&str; 7] =
+    ["/", "/openapi.json", "/in/{*rest}", "/v1/calls", "/v1/calls/{*rest}", "/v1/requests", "/v1/requests/{*rest}"];
 
 pub fn router(face: SharedFace) -> Router {
     let mut router = Router::new()
@@ -29,7 +18,14 @@ pub fn router(face: SharedFace) -> Router {
         .route("/v1/recordings/{*rest}", any(item))
         .route("/v1/uploads", any(|State(face), request| resumable::collection(face, request)))
         .route("/v1/uploads/{id}", any(upload))
+        .route("/v1/links/{id}", any(|State(face), id, request| one(face, id, request, links::item)))
+        .route("/v1/play/{link}", any(|State(face), link, request| one(face, link, request, links::play)))
+        .route("/v1/tokens", any(|State(face), request| tokens::collection(face, request)))
+        .route("/v1/tokens/{id}", any(|State(face), id, request| one(face, id, request, tokens::item)))
+        .route("/v1/people", any(|State(face), request| people::collection(face, request)))
+        .route("/v1/people/{id}", any(|State(face), id, request| one(face, id, request, people::item)))
         .route("/v1/receipts", get(|State(face), request| receipts::list(face, request)))
+        .route("/v1/audit", get(|State(face), request| audit::list(face, request)))
         .route("/problems", get(problem::pages))
         .route("/problems/{name}", get(problem::page))
         .route("/healthz", get(ops::healthz))
@@ -62,6 +58,16 @@ async fn upload(
 ) -> Response {
     let id = id.map(|Path(id)| id).unwrap_or_default();
     resumable::item(face, request, id).await
+}
+
+/// What stands at the end of an address; one that is not UTF-8 is nothing's.
+async fn one<F: Future<Output = Response>>(
+    face: SharedFace,
+    last: Result<Path<String>, axum::extract::rejection::PathRejection>,
+    request: Request,
+    answer: impl FnOnce(SharedFace, Request, String) -> F,
+) -> Response {
+    answer(face, request, last.map(|Path(last)| last).unwrap_or_default()).await
 }
 
 pub async fn not_built() -> Response {

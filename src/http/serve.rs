@@ -204,6 +204,7 @@ async fn answer_secured(
         Ok(stream) => Box::new(stream),
         Err(refused) => return refused,
     };
+    let answers = answers.to(tls::client_certificate(&stream));
     let stream = match tls::speaks_http2(&stream) {
         true => Box::pin(http2::answer(stream, peer, answers, header_timeout, came)).await,
         false => http1::answer(stream, peer, answers, header_timeout, came).await,

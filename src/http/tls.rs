@@ -9,12 +9,14 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use rustls::ServerConfig;
+use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::auth::ClientCertificate;
 use super::drain::{Came, Drain, PART_TIME_MAX, Phase};
 use crate::model::{Error, Problem};
 
@@ -100,6 +102,12 @@ async fn shake(mut stream: TcpStream, config: Arc<ServerConfig>) -> Result<TlsSt
 /// Whether the client chose HTTP/2.
 pub fn speaks_http2(stream: &TlsStream<TcpStream>) -> bool {
     stream.get_ref().1.alpn_protocol() == Some(HTTP2)
+}
+
+/// The digest of the certificate that the client showed and proved to have.
+pub fn client_certificate(stream: &TlsStream<TcpStream>) -> Option<ClientCertificate> {
+    let shown = stream.get_ref().1.peer_certificates()?.first()?;
+    Some(ClientCertificate(Sha256::digest(shown.as_ref()).into()))
 }
 
 /// Says goodbye, as TLS wants it, so that the end of an answer is told from a cut; then no more is read but to be thrown away.

@@ -63,6 +63,12 @@ problems! {
         "Send 'Authorization: Bearer cv_...', or Basic with the tenant's slug as user and the token as password. Tokens are made by 'callvault token create'.";
     Forbidden = "forbidden", Denied, 403, "The token may not do this",
         "Use a token that has the scope which the detail names.";
+    AddressNotAllowed = "address-not-allowed", Denied, 403, "The token is not taken from this address",
+        "The token names the networks from which it is taken. Send the request from one of them, or make a token with the right '--cidr'. Behind a proxy, name the proxy in trusted_proxies.";
+    NotCleared = "not-cleared", Denied, 403, "This person is not cleared to reach recordings",
+        "A certificate of conduct (VOG) issued at most six months ago and a signed non-disclosure agreement are needed. Whoever administers the vault records both: 'callvault person set ID --vog YYYY-MM-DD --nda YYYY-MM-DD'.";
+    SecondPersonNeeded = "second-person-needed", Denied, 403, "Two persons are needed for this",
+        "four_eyes is on: one person asks for it, and another sends the same request within four_eyes_window. Both need tokens of kind 'person' of their own.";
     RecordingNotEnabled = "recording-not-enabled", Denied, 403, "Recording is not enabled for this tenant",
         "The tenant has not switched customer recording on: 'callvault tenant set SLUG --recording on'. Training recordings are sent with 'Callvault-Class: training'.";
     NotFound = "not-found", NotFound, 404, "There is no such thing here",
@@ -79,6 +85,8 @@ problems! {
         "Continue exactly at 'offset', which resumable uploads also give as Upload-Offset.";
     Superseded = "superseded", Conflict, 409, "A newer request goes on with the upload",
         "Ask for the offset (HEAD) and go on there, from one request at a time.";
+    LinkEnded = "link-ended", Gone, 410, "The playback link has ended",
+        "Its time is over, its uses are used up, or it was revoked. Ask whoever sent it for another.";
     UploadExpired = "upload-expired", Gone, 410, "The upload can no longer be continued",
         "Its window (upload.resume_window) is over. What had arrived is kept as a partial recording; begin a new upload under the same name to go on at its end.";
     Ended = "ended", Gone, 410, "The recording's term has ended",
@@ -101,8 +109,16 @@ problems! {
         "The recording's length stands behind the slash of Content-Range.";
     Unprocessable = "unprocessable", Invalid, 422, "The request is well-formed but means nothing here",
         "Read the detail: it names the field and what it may be.";
+    ReasonNeeded = "reason-needed", Invalid, 422, "A person says why he listens",
+        "Send 'Callvault-Reason: <why>' with at most 200 bytes, such as the number of a ticket. It goes into the tenant's audit trail, so it holds no telephone number.";
+    TenantNeeded = "tenant-needed", Invalid, 422, "The request names no tenant",
+        "This token is not bound to one tenant: name it in 'Callvault-Tenant: <slug>', or as the user of Basic.";
     ChecksumMismatch = "checksum-mismatch", Invalid, 460, "The piece does not match its checksum",
         "The bytes that arrived are not the ones whose checksum was sent. Nothing of the piece was kept: send it again at the same offset.";
+    TooManyDenials = "too-many-denials", Busy, 429, "Too many requests from here were refused",
+        "This address, or this token, has sent too many requests that were refused (watch.denied_max within watch.window). Try again after Retry-After, with a token that may do what it asks for.";
+    TooManyRequests = "too-many-requests", Busy, 429, "The token asks too often",
+        "Try again after Retry-After, or raise rate.requests_per_s. Uploads are not counted.";
     Draining = "draining", Busy, 503, "The server is stopping",
         "Send the upload again after Retry-After: another server takes it, or this one when it has started again. What had arrived of an upload that was cut off is kept: go on at 'offset'.";
     Busy = "busy", Busy, 503, "Too many uploads at once",
@@ -145,11 +161,13 @@ pub struct Error {
     pub source: Option<Box<dyn StdError + Send + Sync>>,
     /// Where an upload can be continued.
     pub offset: Option<u64>,
+    /// When to try again; `None`: what is usual.
+    pub retry_after_s: Option<u64>,
 }
 
 impl Error {
     pub fn new(problem: Problem, public: impl Into<String>) -> Error {
-        Error { problem, public: public.into(), source: None, offset: None }
+        Error { problem, public: public.into(), source: None, offset: None, retry_after_s: None }
     }
 
     pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
@@ -159,6 +177,11 @@ impl Error {
 
     pub fn at_offset(mut self, offset: u64) -> Error {
         self.offset = Some(offset);
+        self
+    }
+
+    pub fn after_s(mut self, seconds: u64) -> Error {
+        self.retry_after_s = Some(seconds);
         self
     }
 

@@ -122,6 +122,14 @@ uuid_v7_id! {
     /// A call detail record: the subject of the wraps of classes `cdr` and `finance`.
     CallId
 }
+uuid_v7_id! {
+    /// One of the provider's staff.
+    PersonId
+}
+uuid_v7_id! {
+    /// A playback link: its first half, which opens nothing.
+    LinkId
+}
 
 /// What a wrap belongs to: the 16 bytes of a recording's or a call's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,10 +4,12 @@
 
 pub mod call;
 pub mod class;
+pub mod clearance;
 pub mod clock;
 pub mod epoch;
 pub mod error;
 pub mod ids;
+pub mod network;
 pub mod principal;
 pub mod range;
 pub mod recording;
@@ -17,11 +19,12 @@ pub mod trail;
 
 pub use call::CallData;
 pub use class::Class;
+pub use clearance::{Clearance, Standing};
 pub use clock::Clock;
 pub use epoch::{Day, Epoch, Tag, TimePath, TreeId};
 pub use error::{Error, Kind, Problem, Result};
-pub use ids::{ObjectId, RecordingId, ReplicaName, Slug, SubjectId, TenantNumber, TokenId};
+pub use ids::{LinkId, ObjectId, PersonId, RecordingId, ReplicaName, Slug, SubjectId, TenantNumber, TokenId};
 pub use jiff::Timestamp;
-pub use principal::{Principal, Scope, Scopes};
+pub use principal::{Principal, PrincipalKind, Scope, Scopes};
 pub use recording::{Completeness, State};
 pub use term::Term;

@@ -89,8 +89,8 @@ actions! {
     Destroyed = "destroyed",
     /// The catalog is older than the keys: what was written after its backup is missing.
     Restored = "restored",
-    /// Requests without a token that anybody knows, counted for each address.
-    Unknown = "unknown-token",
+    /// Requests of one address or one token that were refused, and are told as a count.
+    Refused = "refused",
     /// An address that is reserved and does nothing.
     Other = "other",
 }

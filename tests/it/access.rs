@@ -148,8 +148,8 @@ fn a_token_of_another_network_is_refused() {
 
     assert_eq!(ask(&inside).send().status, 200);
     assert_eq!(ask(&both).send().status, 200);
-    assert_challenged(&ask(&outside));
-    assert_challenged(&ask(&outside).header("X-Forwarded-For", "10.1.2.3"));
+    ask(&outside).send().problem(403, "address-not-allowed");
+    ask(&outside).header("X-Forwarded-For", "10.1.2.3").send().problem(403, "address-not-allowed");
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn behind_a_named_proxy_the_network_is_that_of_the_client() {
     assert_eq!(from("203.0.113.5, 10.1.2.3, 192.0.2.7").send().status, 200);
     assert_eq!(from("::ffff:10.1.2.3").send().status, 200);
     for elsewhere in ["203.0.113.5", "10.1.2.3, 203.0.113.5", "10.1.2.3, nonsense", "192.0.2.7", ""] {
-        assert_challenged(&from(elsewhere));
+        from(elsewhere).send().problem(403, "address-not-allowed");
     }
 }
 
@@ -242,7 +242,7 @@ fn a_token_is_written_nowhere() {
 #[test]
 fn a_command_that_is_not_built_or_not_possible_ends_with_a_clear_error() {
     let vault = Vault::new();
-    for args in [&["person", "list"][..], &["audit", "verify"], &["rekey"], &["recording", "hold", "x"]] {
+    for args in [&["audit", "verify"][..], &["rekey"], &["recording", "hold", "x"]] {
         let (code, text) = vault.exit(args, None);
         assert_eq!(code, 2, "{args:?}: {text}");
     }
@@ -261,6 +261,89 @@ fn a_command_that_is_not_built_or_not_possible_ends_with_a_clear_error() {
     }
     assert_eq!(vault.exit(&["token", "create", "--tenant", "none", "--name", "x", "--scope", "read"], None).0, 1);
     assert_eq!(vault.exit(&["token", "create", "--tenant", "acme", "--name", "x", "--scope", "all"], None).0, 2);
+    for args in [
+        &["serve", "--watch-denied-max", "0"][..],
+        &["serve", "--watch-window", "0s"],
+        &["serve", "--rate-burst", "0"],
+        &["serve", "--link-lifetime-max", "169h"],
+        &["serve", "--link-lifetime", "2h", "--link-lifetime-max", "1h"],
+        &["serve", "--four-eyes-window", "0s"],
+        &["token", "create", "--name", "x", "--scope", "read"],
+        &["token", "create", "--tenant", "acme", "--name", "x", "--kind", "pbx", "--scope", "read"],
+    ] {
+        let (code, text) = vault.exit(args, None);
+        assert_eq!(code, 2, "{args:?}: {text}");
+    }
+}
+
+#[test]
+fn whoever_guesses_is_turned_away_and_valid_tokens_from_his_address_are_not() {
+    let vault = Vault::new();
+    let server = vault.serve_with(&["--watch-denied-max", "5", "--watch-window", "1h"], None);
+    let guess = server.ask("GET", "/v1/recordings").token(&unknown_token(&vault));
+    for _ in 0..5 {
+        assert_eq!(guess.send().status, 401);
+    }
+
+    let away = guess.send();
+
+    away.problem(429, "too-many-denials");
+    let seconds: u64 = away.header("retry-after").parse().expect("seconds");
+    assert!((1..=720).contains(&seconds), "{seconds}");
+    assert!(server.log_text().contains("address-watch"), "{}", server.log_text());
+    assert_eq!(server.see("/v1/recordings").status, 200);
+    server.put("a", b"audio").send().id(201);
+    assert_eq!(server.ask("GET", "/v1/recordings").anonymous().send().status, 401, "who shows nothing guesses nothing");
+}
+
+#[test]
+fn a_token_that_is_refused_too_often_is_turned_away_wherever_it_comes_from() {
+    let vault = Vault::new();
+    let (reader, other) = (vault.make_token("acme", "read"), vault.make_token("acme", "read"));
+    let server = vault.serve_with(&["--watch-denied-max", "3", "--watch-window", "1h"], None);
+    let delete =
+        |token: &str| server.ask("DELETE", "/v1/recordings/01890000-0000-7000-8000-000000000000").token(token).send();
+    for _ in 0..3 {
+        delete(&reader).problem(403, "forbidden");
+    }
+
+    delete(&reader).problem(429, "too-many-denials");
+    delete(&other).problem(403, "forbidden");
+    assert_eq!(server.ask("GET", "/v1/recordings").token(&reader).send().status, 200, "what it may do it may still do");
+}
+
+#[test]
+fn a_token_that_asks_too_often_waits_and_its_uploads_do_not() {
+    let vault = Vault::new();
+    let server = vault.serve_with(&["--rate-requests-per-s", "1", "--rate-burst", "3"], None);
+    let answers: Vec<_> = (0..8).map(|_| server.see("/v1/recordings")).collect();
+
+    let away: Vec<_> = answers.iter().filter(|answer| answer.status != 200).collect();
+    assert!(away.len() >= 3, "{answers:?}");
+    for answer in &away {
+        answer.problem(429, "too-many-requests");
+        assert_eq!(answer.header("retry-after"), "1");
+    }
+    for number in 0..8 {
+        server.put(&format!("{number}"), b"audio").send().id(201);
+    }
+}
+
+#[test]
+fn a_tokens_last_use_is_known_within_the_minute() {
+    let vault = Vault::new();
+    let made = vault.ok(&["token", "create", "--tenant", "acme", "--name", "t", "--scope", "read"]);
+    let server = vault.serve();
+    let used = || {
+        let list = vault.ok(&["token", "list"]);
+        let tokens = list["tokens"].as_array().expect("tokens").clone();
+        tokens.into_iter().find(|token| token["id"] == made["id"]).expect("it is listed")["last_used_at"].clone()
+    };
+    assert!(used().is_null());
+
+    server.ask("GET", "/v1/recordings").token(made["token"].as_str().expect("a token")).send();
+
+    wait_until("its use is written down", || !used().is_null());
 }
 
 /// 401, with both challenges, and nothing that tells why.

@@ -1,6 +1,8 @@
 //! The audit trail: whatever falsifies it is named with its place, in the database and in exported files; it is cut by its term
 //! alone; and no server forks it.
 
+mod requests;
+
 use callvault::model::Clock;
 use callvault::model::clock::SystemClock;
 use serde_json::Value;

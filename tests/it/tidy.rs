@@ -61,7 +61,8 @@ const SEAMS: [(&str, &[&str]); 6] = [
 ];
 
 /// The only public traits, each a place where one implementation is exchanged for another.
-const TRAITS: [(&str, &str); 7] = [
+const TRAITS: [(&str, &str); 8] = [
+    ("Access", "src/catalog/access.rs"),
     ("Backend", "src/catalog/conformance.rs"),
     ("BlobKey", "src/crypto/blob.rs"),
     ("Body", "src/ingest/mod.rs"),

@@ -4,18 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::SignedDuration;
+pub use jiff::civil::date;
 
 use super::Backend;
 use crate::catalog::{
-    Announcement, CallRow, CatalogError, CommittedGeneration, Finished, NewRecording, NewTenant, Recording, Result,
-    Run, SearchTokens, SharedCatalog, TokenRow, WrapRow,
+    Announcement, CallRow, CatalogError, CommittedGeneration, Finished, LinkRow, NewRecording, NewTenant, Person,
+    Recording, Result, Run, SearchTokens, SharedCatalog, TokenRow, WrapRow,
 };
 use crate::crypto::token::TokenHash;
 use crate::model::epoch::{Tag, TreeId};
 use crate::model::ids::CallId;
 use crate::model::{
-    Class, Completeness, Epoch, ObjectId, RecordingId, ReplicaName, Scope, State, TenantNumber, Term, TimePath,
-    Timestamp, TokenId,
+    Class, Clearance, Completeness, Epoch, LinkId, ObjectId, PersonId, PrincipalKind, RecordingId, ReplicaName, Scope,
+    State, TenantNumber, Term, TimePath, Timestamp, TokenId,
 };
 
 static COUNTED: AtomicU64 = AtomicU64::new(1);
@@ -118,14 +119,45 @@ pub fn token(tenant: TenantNumber) -> TokenRow {
     let hash: Vec<u8> = [low, high].concat();
     TokenRow {
         id: TokenId::from_bytes(bytes16()),
-        tenant,
-        name: "the exchange in the cellar".into(),
+        tenant: Some(tenant),
+        kind: PrincipalKind::App,
+        person: None,
+        name: "the portal".into(),
         scopes: [Scope::Ingest, Scope::Read].into_iter().collect(),
-        hash: TokenHash(hash.try_into().expect("twice 16 bytes")),
+        hash: TokenHash(hash.try_into().expect("two halves of 16 bytes")),
         created_at: at(0),
         expires_at: Some(days(365)),
         revoked_at: None,
-        networks: vec!["10.0.0.0/8".into(), "2001:db8::/32".into()],
+        last_used_at: None,
+        networks: vec!["10.0.0.0/8".into(), "192.0.2.1/32".into()],
+        certificate: None,
+    }
+}
+
+pub fn person() -> Person {
+    Person {
+        id: PersonId::from_bytes(bytes16()),
+        name: "Jansen".into(),
+        subject: Some(format!("https://sso.example.com {}", count())),
+        clearance: Clearance { vog: Some(date(2025, 5, 1)), nda: None },
+        created_at: at(0),
+        disabled_at: None,
+    }
+}
+
+pub fn link(tenant: TenantNumber, uses_max: Option<u32>) -> LinkRow {
+    LinkRow {
+        id: LinkId::from_bytes(bytes16()),
+        tenant,
+        recording: RecordingId::from_bytes(bytes16()),
+        class: Class::Training,
+        expires_at: days(1),
+        address: Some([192, 0, 2, 7].into()),
+        uses_max,
+        token: Some(TokenId::from_bytes(bytes16())),
+        person: None,
+        created_at: at(0),
+        revoked_at: None,
     }
 }
 

@@ -1,10 +1,9 @@
-//! Tenants and their tokens.
+//! Tenants.
 
 use super::Backend;
 use super::fixtures::*;
 use crate::catalog::{Puncture, TenantChange};
-use crate::crypto::token::TokenHash;
-use crate::model::{TenantNumber, Term, TokenId};
+use crate::model::{TenantNumber, Term};
 
 pub async fn numbers_start_at_one_and_are_not_given_twice(backend: &impl Backend) {
     let catalog = backend.open();
@@ -51,11 +50,9 @@ pub async fn what_is_not_there_is_not_found(backend: &impl Backend) {
     let nobody = TenantNumber(7);
 
     assert!(catalog.tenant_by_number(nobody).await.expect("it answers").is_none());
-    assert!(catalog.token(&TokenHash([1; 32])).await.expect("it answers").is_none());
     assert_refused!(catalog.set_tenant(nobody, TenantChange::default()).await, NotFound);
     assert_refused!(catalog.offboard_tenant(nobody, at(0)).await, NotFound);
     assert_refused!(catalog.create_token(token(nobody)).await, NotFound);
-    assert_refused!(catalog.revoke_token(TokenId::from_bytes([1; 16]), at(0)).await, NotFound);
     assert_refused!(catalog.begin(recording(nobody, at(0))).await, NotFound);
 }
 
@@ -79,48 +76,4 @@ pub async fn offboarded_tenant_gets_no_token_and_no_recording(backend: &impl Bac
 
     assert_refused!(catalog.create_token(token(tenant)).await, WrongState);
     assert_refused!(catalog.begin(recording(tenant, at(20))).await, WrongState);
-}
-
-pub async fn token_is_found_by_its_hash_with_all_that_was_stored(backend: &impl Backend) {
-    let (catalog, tenant) = inhabited(backend).await;
-    let stored = token(tenant);
-    catalog.create_token(stored.clone()).await.expect("the tenant lives");
-    catalog.create_token(token(tenant)).await.expect("the tenant lives");
-
-    let (found, owner) = catalog.token(&stored.hash).await.expect("it answers").expect("it was stored");
-
-    assert_eq!((found.id, found.tenant, owner.number), (stored.id, tenant, tenant));
-    assert_eq!((found.name, found.scopes, found.networks), (stored.name, stored.scopes, stored.networks));
-    assert_eq!((found.created_at, found.expires_at), (stored.created_at, stored.expires_at));
-    assert_eq!(found.revoked_at, None);
-    assert!(found.hash.matches(&stored.hash));
-}
-
-pub async fn token_revoked_twice_keeps_the_first_instant(backend: &impl Backend) {
-    let (catalog, tenant) = inhabited(backend).await;
-    let stored = token(tenant);
-    catalog.create_token(stored.clone()).await.expect("the tenant lives");
-
-    catalog.revoke_token(stored.id, at(10)).await.expect("it is there");
-    catalog.revoke_token(stored.id, at(20)).await.expect("revoked before changes nothing");
-
-    let (found, _) = catalog.token(&stored.hash).await.expect("it answers").expect("revoked ones stay");
-    assert_eq!(found.revoked_at, Some(at(10)));
-}
-
-pub async fn tokens_are_listed_ascending_by_creation(backend: &impl Backend) {
-    let (catalog, tenant) = inhabited(backend).await;
-    let other = catalog.create_tenant(new_tenant()).await.expect("the slug is free").number;
-    let (mut late, mut early, foreign) = (token(tenant), token(tenant), token(other));
-    late.created_at = at(30);
-    early.created_at = at(-30);
-    for token in [&late, &early, &foreign] {
-        catalog.create_token(token.clone()).await.expect("the tenant lives");
-    }
-
-    let own: Vec<_> = catalog.tokens(Some(tenant)).await.expect("it answers").iter().map(|t| t.id).collect();
-    let all: Vec<_> = catalog.tokens(None).await.expect("it answers").iter().map(|t| t.id).collect();
-
-    assert_eq!(own, [early.id, late.id]);
-    assert_eq!(all, [early.id, foreign.id, late.id]);
 }

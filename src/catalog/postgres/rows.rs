@@ -90,6 +90,13 @@ pub(super) fn parse<T: FromStr>(row: &Row, column: usize, what: &'static str) ->
     Ok(row.try_get::<_, &str>(column)?.parse().map_err(|_| not_stored_by_us(column, what))?)
 }
 
+pub(super) fn parse_optional<T: FromStr>(row: &Row, column: usize, what: &'static str) -> Outcome<Option<T>> {
+    match row.try_get::<_, Option<&str>>(column)? {
+        Some(text) => Ok(Some(text.parse().map_err(|_| not_stored_by_us(column, what))?)),
+        None => Ok(None),
+    }
+}
+
 // Secrecy: says which column, never what is in it.
 pub(super) fn not_stored_by_us(column: usize, what: &'static str) -> CatalogError {
     CatalogError::Damaged(format!("column {column} is not {what}"))

@@ -1,18 +1,17 @@
-//! Tenants and their tokens.
+//! Tenants.
 
 use tokio_postgres::Row;
 
-use super::errors::{Outcome, Trouble};
+use super::errors::Outcome;
 use super::pool::Session;
-use super::rows::{bytes, not_stored_by_us, parse, take, take_optional, uuid};
+use super::rows::{parse, take, take_optional};
 use super::{Lock, locked};
 use crate::catalog::stored::millis;
-use crate::catalog::{CatalogError, NewTenant, Tenant, TenantChange, TokenRow};
-use crate::crypto::token::TokenHash;
-use crate::model::{Slug, TenantNumber, Timestamp, TokenId};
+use crate::catalog::{CatalogError, NewTenant, Tenant, TenantChange};
+use crate::model::{Slug, TenantNumber, Timestamp};
 
-const TENANT: &str = "number, slug, name, recording, customer_term, training_term, cdr_term, created_at, offboarded_at";
-const TOKEN: &str = "id, tenant, name, scopes, hash, networks, created_at, expires_at, revoked_at";
+pub(super) const TENANT: &str =
+    "number, slug, name, recording, customer_term, training_term, cdr_term, created_at, offboarded_at";
 
 pub(super) fn number(number: TenantNumber) -> i64 {
     number.0.into()
@@ -112,7 +111,7 @@ pub(super) fn must_live(is_alive: Option<bool>) -> Result<(), CatalogError> {
     }
 }
 
-fn tenant(row: &Row, first: usize) -> Outcome<Tenant> {
+pub(super) fn tenant(row: &Row, first: usize) -> Outcome<Tenant> {
     Ok(Tenant {
         number: take(row, first)?,
         slug: parse(row, first + 1, "a slug")?,
@@ -123,73 +122,5 @@ fn tenant(row: &Row, first: usize) -> Outcome<Tenant> {
         cdr_term: parse(row, first + 6, "a term")?,
         created_at: take(row, first + 7)?,
         offboarded_at: take_optional(row, first + 8)?,
-    })
-}
-
-pub(super) async fn create_token(db: &Session, token: &TokenRow) -> Outcome<()> {
-    locked(db, Lock::TenantShared(token.tenant)).await?;
-    must_live(by_number(db, token.tenant).await?.map(|tenant| tenant.offboarded_at.is_none()))?;
-    let inserted = db
-        .execute(
-            &format!("INSERT INTO token ({TOKEN}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"),
-            &[
-                &uuid(*token.id.as_bytes()),
-                &number(token.tenant),
-                &token.name,
-                &token.scopes.to_string(),
-                &token.hash.0.as_slice(),
-                &token.networks.join(" "),
-                &millis(token.created_at),
-                &token.expires_at.map(millis),
-                &token.revoked_at.map(millis),
-            ],
-        )
-        .await;
-    match inserted {
-        Ok(_) => Ok(()),
-        Err(trouble) if trouble.taken_in().is_some() => Err(CatalogError::WrongState.into()),
-        Err(trouble) if trouble.is_orphan() => Err(CatalogError::NotFound.into()),
-        Err(trouble) => Err(trouble),
-    }
-}
-
-pub(super) async fn token(db: &Session, hash: &TokenHash) -> Outcome<Option<(TokenRow, Tenant)>> {
-    let columns = |table: &str, names: &str| {
-        let qualified: Vec<_> = names.split(", ").map(|name| format!("{table}.{name}")).collect();
-        qualified.join(", ")
-    };
-    let sql = format!(
-        "SELECT {}, {} FROM token t JOIN tenant o ON o.number = t.tenant WHERE t.hash = $1",
-        columns("t", TOKEN),
-        columns("o", TENANT)
-    );
-    let row = db.first(&sql, &[&hash.0.as_slice()]).await?;
-    row.map(|row| Ok((token_row(&row)?, tenant(&row, 9)?))).transpose()
-}
-
-pub(super) async fn tokens(db: &Session, tenant: Option<TenantNumber>) -> Outcome<Vec<TokenRow>> {
-    let sql = format!("SELECT {TOKEN} FROM token WHERE $1::bigint IS NULL OR tenant = $1 ORDER BY created_at, id");
-    db.all(&sql, &[&tenant.map(number)]).await?.iter().map(token_row).collect()
-}
-
-pub(super) async fn revoke_token(db: &Session, id: TokenId, at: Timestamp) -> Outcome<()> {
-    let sql = "UPDATE token SET revoked_at = coalesce(revoked_at, $2) WHERE id = $1";
-    match db.execute(sql, &[&uuid(*id.as_bytes()), &millis(at)]).await? {
-        0 => Err(Trouble::Refused(CatalogError::NotFound)),
-        _ => Ok(()),
-    }
-}
-
-fn token_row(row: &Row) -> Outcome<TokenRow> {
-    Ok(TokenRow {
-        id: take(row, 0)?,
-        tenant: take(row, 1)?,
-        name: row.try_get(2)?,
-        scopes: parse(row, 3, "scopes")?,
-        hash: TokenHash(bytes(row, 4, "a hash")?.ok_or_else(|| not_stored_by_us(4, "a hash"))?),
-        networks: row.try_get::<_, &str>(5)?.split_whitespace().map(str::to_owned).collect(),
-        created_at: take(row, 6)?,
-        expires_at: take_optional(row, 7)?,
-        revoked_at: take_optional(row, 8)?,
     })
 }

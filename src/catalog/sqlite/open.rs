@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0001_vault.sql"),
     include_str!("../migrations/sqlite/0002_resume.sql"),
     include_str!("../migrations/sqlite/0003_holder.sql"),
+    include_str!("../migrations/sqlite/0004_access.sql"),
     include_str!("../migrations/sqlite/0005_audit.sql"),
 ];
 

@@ -1,16 +1,14 @@
-//! Tenants and their tokens.
+//! Tenants.
 
 use rusqlite::{Connection, Row, params};
 
-use super::errors::{is_orphan, is_taken, is_there, not_done};
+use super::errors::{is_taken, not_done};
 use super::rows::{all as rows, execute, first, parse, take, take_optional};
 use crate::catalog::stored::millis;
-use crate::catalog::{CatalogError, NewTenant, Result, Tenant, TenantChange, TokenRow};
-use crate::crypto::token::TokenHash;
-use crate::model::{Slug, TenantNumber, Timestamp, TokenId};
+use crate::catalog::{CatalogError, NewTenant, Result, Tenant, TenantChange};
+use crate::model::{Slug, TenantNumber, Timestamp};
 
 const TENANT: &str = "number, slug, name, recording, customer_term, training_term, cdr_term, created_at, offboarded_at";
-const TOKEN: &str = "id, tenant, name, scopes, hash, networks, created_at, expires_at, revoked_at";
 
 pub(super) fn create(db: &Connection, new: &NewTenant) -> Result<Tenant> {
     let inserted = db
@@ -104,70 +102,5 @@ fn tenant(row: &Row) -> rusqlite::Result<Tenant> {
         cdr_term: parse(row, 6, "a term")?,
         created_at: take(row, 7)?,
         offboarded_at: take_optional(row, 8)?,
-    })
-}
-
-pub(super) fn create_token(db: &Connection, token: &TokenRow) -> Result<()> {
-    must_live(db, token.tenant)?;
-    let inserted = db
-        .prepare_cached(&format!("INSERT INTO token ({TOKEN}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"))
-        .and_then(|mut insert| {
-            insert.execute(params![
-                token.id.as_bytes(),
-                token.tenant.0,
-                token.name,
-                token.scopes.to_string(),
-                token.hash.0,
-                token.networks.join(" "),
-                millis(token.created_at),
-                token.expires_at.map(millis),
-                token.revoked_at.map(millis),
-            ])
-        });
-    inserted.map(|_| ()).map_err(token_not_created)
-}
-
-fn token_not_created(error: rusqlite::Error) -> CatalogError {
-    match error {
-        error if is_taken(&error) || is_there(&error) => CatalogError::WrongState,
-        error if is_orphan(&error) => CatalogError::NotFound,
-        error => not_done(error),
-    }
-}
-
-pub(super) fn token(db: &Connection, hash: &TokenHash) -> Result<Option<(TokenRow, Tenant)>> {
-    let Some(token) = first(db, &format!("SELECT {TOKEN} FROM token WHERE hash = ?1"), [hash.0], token_row)? else {
-        return Ok(None);
-    };
-    let tenant = by_number(db, token.tenant)?;
-    let tenant = tenant.ok_or_else(|| CatalogError::Damaged("a token belongs to no tenant".into()))?;
-    Ok(Some((token, tenant)))
-}
-
-pub(super) fn tokens(db: &Connection, tenant: Option<TenantNumber>) -> Result<Vec<TokenRow>> {
-    let sql = format!("SELECT {TOKEN} FROM token WHERE ?1 IS NULL OR tenant = ?1 ORDER BY created_at, id");
-    rows(db, &sql, [tenant.map(|number| number.0)], token_row)
-}
-
-pub(super) fn revoke_token(db: &Connection, id: TokenId, at: Timestamp) -> Result<()> {
-    let revoked = execute(
-        db,
-        "UPDATE token SET revoked_at = coalesce(revoked_at, ?2) WHERE id = ?1",
-        params![id.as_bytes(), millis(at)],
-    )?;
-    if revoked == 0 { Err(CatalogError::NotFound) } else { Ok(()) }
-}
-
-fn token_row(row: &Row) -> rusqlite::Result<TokenRow> {
-    Ok(TokenRow {
-        id: take(row, 0)?,
-        tenant: take(row, 1)?,
-        name: row.get(2)?,
-        scopes: parse(row, 3, "scopes")?,
-        hash: TokenHash(row.get(4)?),
-        networks: row.get::<_, String>(5)?.split_whitespace().map(str::to_owned).collect(),
-        created_at: take(row, 6)?,
-        expires_at: take_optional(row, 7)?,
-        revoked_at: take_optional(row, 8)?,
     })
 }

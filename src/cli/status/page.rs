@@ -71,6 +71,9 @@ pub fn text(status: &Status, paint: Paint) -> String {
     };
     line("next end", next);
     line("waiting", format!("{} objects to sweep, {} erasures", status.sweep_pending, status.punctures_pending));
+    if status.people.count > 0 {
+        line("people", format!("{}, {} cleared to reach recordings", status.people.count, status.people.cleared));
+    }
     for mirror in &status.mirrors {
         line(mirror.kind, mirror_line(mirror));
     }

@@ -57,6 +57,14 @@ pub fn of(status: &Status, warnings: Vec<String>) -> Vec<Problem> {
             "uploads wait in the spool and nothing that is stored plays: look at the store",
         );
     }
+    for ending in &status.people.ending {
+        let what = format!("the clearance of {} runs out on {:.0}", ending.name, ending.until);
+        found.add(
+            Severity::Warning,
+            what,
+            "ask for a new certificate of conduct: 'callvault person set ID --vog YYYY-MM-DD'",
+        );
+    }
     for warning in warnings {
         found.add(Severity::Warning, warning, "give the store a place on another file system, see the README");
     }

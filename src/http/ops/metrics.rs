@@ -18,7 +18,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::super::{Face, SharedFace, problem};
-use crate::catalog::{Counts, RingMark, faults};
+use crate::catalog::{Counts, Person, RingMark, faults};
 use crate::model::State;
 use crate::model::error::chain;
 use crate::timing::Timing;
@@ -29,7 +29,8 @@ const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
 const CATALOG_TIME_MAX: Duration = Duration::from_secs(5);
 
 pub async fn metrics(face: SharedFace, headers: HeaderMap) -> Response {
-    let asked = async { Ok((face.catalog.counts().await?, face.catalog.ring_mark().await?)) };
+    let asked =
+        async { Ok((face.catalog.counts().await?, face.catalog.ring_mark().await?, face.catalog.people().await?)) };
     let known = match tokio::time::timeout(CATALOG_TIME_MAX, asked).await {
         Ok(Ok(known)) => Some(known),
         Ok(Err(error)) => {
@@ -83,7 +84,7 @@ fn in_plain_text(page: &str) -> String {
 struct Readings {
     face: SharedFace,
     /// `None`: the catalog did not answer, and what it knows is left out.
-    known: Option<(Counts, RingMark)>,
+    known: Option<(Counts, RingMark, Vec<Person>)>,
 }
 
 impl std::fmt::Debug for Readings {
@@ -120,8 +121,9 @@ impl Readings {
             ("ring_generation", "Generation of the ring in memory", None, generation),
             ("expire_last_advance_timestamp", "When expire wrote the ring in memory", Some(Unit::Seconds), made),
         ];
-        if let Some((counts, mark)) = &self.known {
+        if let Some((counts, mark, people)) = &self.known {
             gauges.extend(self.of_catalog(counts, mark));
+            gauges.extend(self.of_people(people));
         }
         gauges
     }
@@ -147,8 +149,20 @@ impl Readings {
         ]
     }
 
-    fn counters(&self) -> [Reading<u64>; 7] {
-        let Face { ingest, playback, .. } = &*self.face;
+    fn of_people(&self, people: &[Person]) -> [Reading<i64>; 2] {
+        let now = self.face.clock.now();
+        let standings = people.iter().filter(|person| person.disabled_at.is_none());
+        let standings: Vec<_> = standings.map(|person| person.clearance.standing(now)).collect();
+        let cleared = standings.iter().filter(|standing| standing.is_cleared()).count() as i64;
+        let ending = standings.iter().filter(|standing| standing.ends_soon(now).is_some()).count() as i64;
+        [
+            ("people_cleared", "People who may reach recordings", None, cleared),
+            ("clearances_ending", "Clearances that run out within 30 days", None, ending),
+        ]
+    }
+
+    fn counters(&self) -> [Reading<u64>; 9] {
+        let Face { ingest, playback, watch, .. } = &*self.face;
         let (ingest, playback) = (&ingest.stats, &playback.stats);
         let damage = playback.integrity_events.load(Relaxed) + ingest.integrity_events.load(Relaxed);
         [
@@ -159,6 +173,8 @@ impl Readings {
             ("playback_sessions", "Recordings opened for playback", None, playback.sessions.load(Relaxed)),
             ("playback", "Audio served", Some(Unit::Bytes), playback.served_bytes.load(Relaxed)),
             ("integrity_events", "Damage that was found", None, damage),
+            ("requests_denied", "Requests whose sender may not do this", None, watch.denied.load(Relaxed)),
+            ("requests_turned_away", "Requests answered with 429", None, watch.turned_away.load(Relaxed)),
         ]
     }
 
@@ -201,7 +217,7 @@ impl Collector for Readings {
             let gauge = ConstGauge::new(value);
             gauge.encode(encoder.encode_descriptor(name, help, unit.as_ref(), gauge.metric_type())?)?;
         }
-        if let Some((counts, _)) = &self.known {
+        if let Some((counts, ..)) = &self.known {
             let mut metric = encoder.encode_descriptor("recordings", "Recordings by state", None, MetricType::Gauge)?;
             for state in State::ALL {
                 let gauge = ConstGauge::new(counts.count(state) as i64);

@@ -19,10 +19,11 @@ use super::fields::{boolean, file_name, integer, single};
 use super::{Begun, Target, UPLOAD_LENGTH, UPLOAD_OFFSET};
 use crate::catalog::Tenant;
 use crate::http::metadata::{Description, add_repr_digests, content_digests, content_len, media_type};
-use crate::http::trail::by;
+use crate::http::trail::{by, note_action};
 use crate::http::{Face, SharedFace};
 use crate::ingest::resumable::{Last, Piece, Progress};
 use crate::ingest::{Outcome, Received};
+use crate::model::trail::Action;
 use crate::model::{Error, Problem, RecordingId, Result, Scope};
 
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
@@ -67,7 +68,10 @@ async fn respond(face: &SharedFace, parts: &Parts, body: Body, target: Target<'_
         }
         (Target::Upload(id), &Method::PATCH) => go_on(face, parts, body, &tenant, super::parse_id(id)?).await,
         (Target::Upload(id), &Method::DELETE) => {
-            face.ingest.terminate(&tenant, super::parse_id(id)?).await?;
+            let id = super::parse_id(id)?;
+            note_action(parts, Action::UploadCancel);
+            face.note_granted(parts).await?;
+            face.ingest.terminate(&tenant, id).await?;
             Ok(StatusCode::NO_CONTENT.into_response())
         }
         _ => Ok(super::wrong_method(parts, target)),

@@ -19,9 +19,10 @@ use crate::catalog::Tenant;
 use crate::http::SharedFace;
 use crate::http::audio::http_date;
 use crate::http::metadata::{Description, UNKNOWN_TYPE, content_digests, content_len, media_type_of};
-use crate::http::trail::by;
+use crate::http::trail::{by, note_action};
 use crate::ingest::digest::{CHECKSUM_ALGORITHMS, ExpectedDigests};
 use crate::ingest::resumable::{Last, Piece, Progress};
+use crate::model::trail::Action;
 use crate::model::{Error, Problem, RecordingId, Result, Scope};
 
 const TUS_RESUMABLE: HeaderName = HeaderName::from_static("tus-resumable");
@@ -76,7 +77,10 @@ async fn respond(face: &SharedFace, parts: &Parts, body: Body, target: Target<'_
         }
         (Target::Upload(id), Method::PATCH) => go_on(face, parts, body, &tenant, super::parse_id(id)?).await,
         (Target::Upload(id), Method::DELETE) => {
-            face.ingest.terminate(&tenant, super::parse_id(id)?).await?;
+            let id = super::parse_id(id)?;
+            note_action(parts, Action::UploadCancel);
+            face.note_granted(parts).await?;
+            face.ingest.terminate(&tenant, id).await?;
             Ok(StatusCode::NO_CONTENT.into_response())
         }
         (_, Method::OPTIONS) => Ok(face.offer(target)),

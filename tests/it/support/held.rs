@@ -9,6 +9,7 @@ use std::time::Duration;
 use callvault::app;
 use callvault::catalog::{Recording, Tenant};
 use callvault::config::KeyPlace;
+use callvault::http::auth::{LastUses, Watch};
 use callvault::http::{Face, WireLimits, serve::serve};
 use callvault::ingest::{BodyBreak, Upload, digest::ExpectedDigests};
 use callvault::model::clock::SystemClock;
@@ -139,11 +140,16 @@ impl HeldVault {
                 drain_timeout: Duration::from_secs(10),
                 trusted_proxies: Vec::new(),
                 cors_origins: Vec::new(),
+                links: self.app.config.access.links,
+                four_eyes: self.app.config.access.four_eyes,
             },
             drain: Arc::default(),
             expire_stats: Arc::default(),
             probes: Default::default(),
             peers: self.app.peers(),
+            watch: Watch::new(self.app.config.access.watch),
+            last_uses: LastUses::default(),
+            traces: callvault::http::trail::Traces::new(self.app.trail.clone(), self.app.config.audit.sessions),
         };
         let task = tokio::spawn(serve(listener, Arc::new(face), None, std::future::pending()));
         HeldServer { url: format!("http://{address}"), task }

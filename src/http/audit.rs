@@ -1,0 +1,84 @@
+//! `GET /v1/audit`: who did what, newest first.
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use hyper::StatusCode;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE};
+use hyper::http::request::Parts;
+
+use super::metadata::query;
+use super::tokens::{not_done, unprocessable};
+use super::trail::{note_count, note_what};
+use super::{Face, SharedFace};
+use crate::audit::line;
+use crate::catalog::TrailQuery;
+use crate::model::trail::HOUSE;
+use crate::model::{Result, TenantNumber, Timestamp};
+
+// Limit: an entry is 4 KB at most.
+const LIMIT_MAX: u32 = 1_000;
+const LIMIT_DEFAULT: u32 = 100;
+
+pub async fn list(face: SharedFace, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    face.list_trail(&parts).await.unwrap_or_else(IntoResponse::into_response)
+}
+
+impl Face {
+    /// The entries are the lines of `callvault audit export`, byte for byte: their hashes can be checked.
+    async fn list_trail(&self, parts: &Parts) -> Result<Response> {
+        let tenant = self.authorise_auditor(parts).await?.map_or(HOUSE, |tenant| tenant.number);
+        let asked = read(parts, tenant)?;
+        let limit = asked.limit as usize;
+        let mut rows = self.catalog.trail(TrailQuery { limit: asked.limit + 1, ..asked }).await.map_err(not_done)?;
+        let has_more = rows.len() > limit;
+        rows.truncate(limit);
+        note_count(parts, rows.len());
+        let cursor = rows.last().filter(|_| has_more).map_or("null".into(), |row| format!("\"{}\"", row.seq));
+        let checkpoint = self.catalog.checkpoints(tenant).await.map_err(not_done)?.pop();
+        // A JWS in compact form needs no escaping.
+        let checkpoint = checkpoint.map_or("null".into(), |row| format!("\"{}\"", row.jws));
+        let lines: Vec<_> = rows.iter().map(line).collect();
+        let body = format!("{{\"entries\":[{}],\"cursor\":{cursor},\"checkpoint\":{checkpoint}}}", lines.join(","));
+        let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")];
+        Ok((StatusCode::OK, headers, Body::from(body)).into_response())
+    }
+}
+
+fn read(parts: &Parts, tenant: TenantNumber) -> Result<TrailQuery> {
+    let mut asked =
+        TrailQuery { tenant, recording: None, action: None, from: None, to: None, below: None, limit: LIMIT_DEFAULT };
+    let instant = |name: &str, text: &str| {
+        text.parse::<Timestamp>().map_err(|_| unprocessable(format!("'{name}' is an RFC 3339 time")))
+    };
+    let parameters = query(parts);
+    for (index, (name, value)) in parameters.iter().enumerate() {
+        if parameters[..index].iter().any(|(before, _)| before == name) {
+            return Err(unprocessable("each parameter is given once"));
+        }
+        match name.as_str() {
+            "recording" => {
+                let id = value.parse().map_err(|_| unprocessable("'recording' is a recording's id"))?;
+                asked.recording = Some(id);
+            }
+            "action" => asked.action = Some(value.parse().map_err(unprocessable::<String>)?),
+            "from" => asked.from = Some(instant("from", value)?),
+            "to" => asked.to = Some(instant("to", value)?),
+            "limit" => {
+                let limit = value.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
+                asked.limit = limit.ok_or_else(|| unprocessable(format!("'limit' is 1 to {LIMIT_MAX}")))?;
+            }
+            "cursor" => {
+                let below = value.parse().ok().filter(|below| (1..=i64::MAX as u64).contains(below));
+                asked.below = Some(below.ok_or_else(|| unprocessable("'cursor' is not one of ours"))?);
+            }
+            _ => return Err(unprocessable("a trail takes recording, action, from, to, limit, cursor")),
+        }
+    }
+    let names: Vec<_> = parameters.iter().map(|(name, _)| name.as_str()).filter(|name| *name != "cursor").collect();
+    if !names.is_empty() {
+        note_what(parts, format!("by {}", names.join(", ")));
+    }
+    Ok(asked)
+}
