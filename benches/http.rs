@@ -146,7 +146,17 @@ impl Server {
         run(&["init"]);
         run(&["tenant", "create", "bench", "--recording", "on"]);
         let token = run(&["token", "create", "--tenant", "bench", "--name", "b", "--scope", "ingest,play:customer"]);
-        let listen = ["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--expire-every", "never"];
+        let listen = [
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--metrics-listen",
+            "127.0.0.1:0",
+            "--expire-every",
+            "never",
+            "--rate-requests-per-s",
+            "0",
+        ];
         Server::start(command(&listen), token.trim().to_owned())
     }
 

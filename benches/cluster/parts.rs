@@ -103,7 +103,7 @@ impl Parts {
         let (listen, url, spool) = (address.to_string(), format!("http://{address}"), spool.to_string_lossy());
         let settings = ["--listen", &listen, "--replica-name", name, "--replica-url", &url, "--spool-dir", &spool];
         let rest = ["--metrics-listen", "127.0.0.1:0", "--expire-every", "never"];
-        let mut command = self.command(&[&["serve"][..], &settings, &rest].concat(), at);
+        let mut command = self.command(&[&["serve", "--rate-requests-per-s", "0"][..], &settings, &rest].concat(), at);
         let log = OpenOptions::new().create(true).append(true).open(log).expect("a log");
         command.stdout(Stdio::null()).stderr(log);
         self.replicas[number].child = Some(command.spawn().expect("the binary runs"));

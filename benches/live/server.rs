@@ -64,7 +64,8 @@ impl Drop for Server {
 
 fn serve(dir: &Path, address: SocketAddr, streams: u64) -> Child {
     let (listen, count) = (address.to_string(), (streams + 100).to_string());
-    let mut command = command(dir, &["serve", "--listen", &listen, "--metrics-listen", "127.0.0.1:0"]);
+    let mut command =
+        command(dir, &["serve", "--listen", &listen, "--metrics-listen", "127.0.0.1:0", "--rate-requests-per-s", "0"]);
     // Streams that are open wait for those that are not yet.
     command.args(["--expire-every", "never", "--upload-count-max", &count, "--upload-idle", "5m"]);
     let mut child = command.stdout(Stdio::piped()).spawn().expect("the server starts");

@@ -13,7 +13,7 @@
 //! # Secrecy
 //! No database makes or opens a link, and none outlives its recording: with the data key its link key is gone.
 
-use std::net::{IpAddr, Ipv6Addr};
+use core::net::{IpAddr, Ipv6Addr};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

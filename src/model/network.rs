@@ -1,6 +1,6 @@
 //! Networks, as people write them.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use ipnet::IpNet;
 

@@ -71,7 +71,7 @@ fn a_person_reaches_recordings_with_both_papers_and_with_neither_alone() {
 fn a_clearance_that_runs_out_while_the_server_runs_ends_with_its_day() {
     let vault = Vault::new();
     let token = person(&vault, "Jansen", "2026-05-26", "2020-01-01", ALL).1;
-    let server = vault.serve_with(&[], Some("2026-11-26 23:59:57"));
+    let server = vault.serve_with(&[], Some("@2026-11-26 23:59:45"));
     let listed = || as_person(server.ask("GET", "/v1/recordings"), &token).send().status;
     assert_eq!(listed(), 200);
 

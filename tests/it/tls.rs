@@ -108,6 +108,32 @@ fn a_client_certificate_that_is_not_required_must_be_good_where_it_is_shown() {
     assert_eq!(by(&secured, &ended).1, 0);
 }
 
+#[test]
+fn a_client_certificate_that_was_given_a_token_uploads_without_one_and_reads_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let clients = Authority::new(dir.path(), "clients");
+    let secured = Secured::start(&["--tls-client-ca", &clients.file.to_string_lossy()]);
+    let (pbx, other) = (clients.client("pbx", |_| {}), clients.client("other", |_| {}));
+    let cert = pbx.cert.to_string_lossy().into_owned();
+    let create = ["token", "create", "--tenant", "acme", "--name", "pbx", "--scope", "ingest", "--certificate", &cert];
+    let made = secured.vault.ok(&create);
+    let ask = |pair: &Pair, target: &str, more: &[&str]| {
+        let (cert, key) = (pair.cert.to_string_lossy(), pair.key.to_string_lossy());
+        let args = [&["-H", "Authorization:", "--cert", &cert, "--key", &key], more].concat();
+        secured.curl(target, &args).status
+    };
+    let upload = ["-X", "PUT", "--data-binary", "audio"];
+
+    for version in ["--http1.1", "--http2"] {
+        let upload = [&upload[..], &[version]].concat();
+        assert_eq!(ask(&pbx, &format!("/v1/recordings/{version}"), &upload), 201);
+    }
+    assert_eq!(ask(&other, "/v1/recordings/b", &upload), 401);
+    assert_eq!(ask(&pbx, "/v1/recordings", &[]), 403);
+    secured.vault.ok(&["token", "revoke", made["id"].as_str().expect("an id")]);
+    assert_eq!(ask(&pbx, "/v1/recordings/c", &upload), 401);
+}
+
 /// curl's exit code and the status, of a client with this certificate.
 fn by(secured: &Secured, pair: &Pair) -> (i32, u16) {
     let (cert, key) = (pair.cert.to_string_lossy(), pair.key.to_string_lossy());

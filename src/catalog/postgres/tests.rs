@@ -117,7 +117,8 @@ async fn servers_that_start_at_once_migrate_once() {
     for opened in opening.join_all().await {
         opened.expect("it waited for the others");
     }
-    assert_eq!(column(&url, "SELECT count(*) FROM schema_version"), [open::MIGRATIONS.len().to_string()]);
+    let migrations = open::MIGRATIONS.len();
+    assert_eq!(column(&url, "SELECT count(*) FROM schema_version"), [migrations.to_string()]);
     let partitions = column(&url, "SELECT count(*) FROM pg_class WHERE relname ~ '^wrap_p[0-9]+$'");
     assert_eq!(partitions, [(AHEAD + 1).to_string()]);
 }
