@@ -9,7 +9,7 @@ use super::{Failure, Outcome};
 use crate::app::Vault;
 use crate::catalog::{CatalogError, Person, PersonChange};
 use crate::crypto::random::random;
-use crate::http::people::{PersonView, checked_day, checked_subject, told, told_change};
+use crate::http::people::{PersonView, changed, checked_day, checked_subject, papers};
 use crate::model::trail::{Action, HOUSE};
 use crate::model::{Clearance, PersonId, Timestamp};
 
@@ -77,7 +77,7 @@ pub async fn run(vault: Vault, command: PersonCommand, output: Output) -> Outcom
                 created_at: now,
                 disabled_at: None,
             };
-            let what = told(person.clearance.vog, person.clearance.nda);
+            let what = papers(person.clearance.vog, person.clearance.nda);
             vault.note(HOUSE, Action::PersonAdd, |entry| entry.about(person.id).noting(what)).await?;
             vault.catalog.create_person(person.clone()).await.map_err(not_written)?;
             output.print(&PersonView::of(person, now), |person| format!("{}\n", person.id));
@@ -96,7 +96,7 @@ pub async fn run(vault: Vault, command: PersonCommand, output: Output) -> Outcom
                 nda: args.nda.map(|text| none_or(text, |text| day("nda", &text, now))).transpose()?,
                 disabled_at: args.disabled.map(|switch| switch.is_on().then_some(now)),
             };
-            let what = told_change(&change);
+            let what = changed(&change);
             vault.note(HOUSE, Action::PersonSet, |entry| entry.about(args.id).noting(what)).await?;
             let person = vault.catalog.set_person(args.id, change).await.map_err(not_written)?;
             output.print(&PersonView::of(person, now), |person| describe(std::slice::from_ref(person)));

@@ -13,8 +13,8 @@ use super::trail::{note_count, note_what};
 use super::{Face, SharedFace};
 use crate::audit::line;
 use crate::catalog::TrailQuery;
-use crate::model::trail::HOUSE;
-use crate::model::{Result, TenantNumber, Timestamp};
+use crate::model::trail::{Action, HOUSE};
+use crate::model::{RecordingId, Result, TenantNumber, Timestamp};
 
 // Limit: an entry is 4 KB at most.
 const LIMIT_MAX: u32 = 1_000;
@@ -59,10 +59,10 @@ fn read(parts: &Parts, tenant: TenantNumber) -> Result<TrailQuery> {
         }
         match name.as_str() {
             "recording" => {
-                let id = value.parse().map_err(|_| unprocessable("'recording' is a recording's id"))?;
+                let id = value.parse::<RecordingId>().map_err(|_| unprocessable("'recording' is a recording's id"))?;
                 asked.recording = Some(id);
             }
-            "action" => asked.action = Some(value.parse().map_err(unprocessable::<String>)?),
+            "action" => asked.action = Some(value.parse::<Action>().map_err(unprocessable)?),
             "from" => asked.from = Some(instant("from", value)?),
             "to" => asked.to = Some(instant("to", value)?),
             "limit" => {

@@ -136,7 +136,7 @@ impl Face {
             disabled_at: None,
         };
         note_subject(parts, person.id);
-        note_what(parts, told(person.clearance.vog, person.clearance.nda));
+        note_what(parts, papers(person.clearance.vog, person.clearance.nda));
         self.note_granted(parts).await?;
         self.catalog.create_person(person.clone()).await.map_err(not_written)?;
         Ok(json(StatusCode::CREATED, &PersonView::of(person, now)))
@@ -167,7 +167,7 @@ impl Face {
             disabled_at: changes.disabled.map(|is_disabled| is_disabled.then_some(now)),
         };
         note_subject(parts, id);
-        note_what(parts, told_change(&change));
+        note_what(parts, changed(&change));
         self.note_granted(parts).await?;
         let person = self.catalog.set_person(id, change).await.map_err(not_written)?;
         Ok(json(StatusCode::OK, &PersonView::of(person, now)))
@@ -175,13 +175,13 @@ impl Face {
 }
 
 /// A clearance, for the trail.
-pub fn told(vog: Option<Date>, nda: Option<Date>) -> String {
+pub fn papers(vog: Option<Date>, nda: Option<Date>) -> String {
     let day = |day: Option<Date>| day.map_or("none".into(), |day| day.to_string());
     format!("vog {}, nda {}", day(vog), day(nda))
 }
 
 /// What changes, for the trail: no name and no subject.
-pub fn told_change(change: &PersonChange) -> String {
+pub fn changed(change: &PersonChange) -> String {
     let day = |name, day: Option<Option<Date>>| {
         day.map(|day| format!("{name} {}", day.map_or("none".into(), |day| day.to_string())))
     };

@@ -79,8 +79,9 @@ fn action_of(method: &Method, path: &str) -> Option<Action> {
             }
         }
     };
-    // Of a recording's name, a PUT takes whatever stands behind the slash.
-    let is_upload = method == "PUT" && !path.ends_with("/hold");
+    // Of a recording's name, a PUT takes whatever stands behind the slash, but for a hold.
+    let held = path.strip_suffix("/hold").and_then(|path| path.rsplit('/').next());
+    let is_upload = method == "PUT" && held.is_none_or(|id| id.parse::<RecordingId>().is_err());
     let parts_first = TABLE.iter().filter(|(pattern, _)| pattern.contains("{id}/") && !is_upload);
     let (_, methods) = parts_first.chain(TABLE).find(|(pattern, _)| matches(pattern))?;
     let found = methods.iter().find(|(known, _)| *known == method).map(|(_, action)| *action);
@@ -322,7 +323,7 @@ fn told_by_ingest(noted: &Noted) -> bool {
 
 fn verdict(response: &Response) -> Verdict {
     match response.status().as_u16() {
-        ..400 => Verdict::Allowed,
+        ..=399 => Verdict::Allowed,
         401 | 403 | 404 | 429 => Verdict::Denied,
         _ => Verdict::Failed,
     }
@@ -356,7 +357,8 @@ mod tests {
             ("GET", "/v1/recordings", Some(Action::List)),
             ("HEAD", "/v1/recordings/0197/audio", Some(Action::Play)),
             ("PUT", "/v1/recordings/calls/audio", Some(Action::Upload)),
-            ("PUT", "/v1/recordings/0197/hold", Some(Action::Hold)),
+            ("PUT", "/v1/recordings/calls/hold", Some(Action::Upload)),
+            ("PUT", "/v1/recordings/0197b0f0-0000-7000-8000-000000000000/hold", Some(Action::Hold)),
             ("DELETE", "/v1/recordings/0197", Some(Action::Delete)),
             ("GET", "/v1/recordings/0197", Some(Action::Show)),
             ("GET", "/v1/recordings/0197/", Some(Action::Show)),

@@ -42,7 +42,7 @@ fn on_postgres() -> (Vault, Tables) {
 
 /// Exit code and report of `audit verify`.
 fn verify(vault: &Vault, args: &[&str]) -> (i32, Value) {
-    let output = vault.run(&[&["audit", "verify"], args].concat());
+    let output = vault.run(&[&["audit", "verify"][..], args].concat());
     let report = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
     (output.status.code().unwrap_or(-1), report)
 }

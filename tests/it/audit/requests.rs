@@ -14,7 +14,7 @@ fn entries(server: &Server) -> Vec<Value> {
     let mut all = Vec::new();
     let mut cursor = String::new();
     loop {
-        let page = server.see(&format!("/v1/audit?limit=7{cursor}")).json();
+        let page = server.see(&format!("/v1/audit?limit=1000{cursor}")).json();
         let found = page["entries"].as_array().unwrap_or_else(|| panic!("no trail: {page}"));
         all.extend(found.iter().map(|line| line["entry"].clone()));
         match page["cursor"].as_str() {
@@ -115,6 +115,15 @@ fn lines_of_an_export_are_those_of_the_answer_and_filters_find_their_entries() {
     assert_eq!(found("action=uploaded"), ["uploaded"; 2]);
     assert_eq!(found("to=2020-01-01T00:00:00Z"), [""; 0]);
     assert!(found("from=2020-01-01T00:00:00Z&action=show") == ["show"]);
+    let (mut numbers, mut cursor): (Vec<u64>, String) = (Vec::new(), String::new());
+    loop {
+        let page = server.see(&format!("/v1/audit?limit=3&to=2100-01-01T00:00:00Z{cursor}")).json();
+        let entries = page["entries"].as_array().expect("a list");
+        numbers.extend(entries.iter().map(|line| line["seq"].as_u64().expect("a number")));
+        let Some(next) = page["cursor"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert!(numbers.windows(2).all(|two| two[0] == two[1] + 1) && numbers.last() == Some(&1), "{numbers:?}");
     for bad in ["action=dance", "limit=0", "limit=1001", "cursor=x", "from=now", "who=me", "limit=1&limit=2"] {
         server.see(&format!("/v1/audit?{bad}")).problem(422, "unprocessable");
     }
@@ -149,14 +158,16 @@ fn what_a_stopped_server_served_is_told_and_a_killed_one_leaves_the_beginning() 
 fn a_trail_that_cannot_be_written_answers_503_and_reveals_nothing() {
     let url = Cluster::shared().empty();
     let mut vault = Vault::with_env(|_| vec![("CALLVAULT_CATALOG".to_owned(), url.clone())]);
-    vault.env.push(("CALLVAULT_POSTGRES_STATEMENT_TIMEOUT".into(), "2s".into()));
+    vault.env.push(("CALLVAULT_POSTGRES_STATEMENT_TIMEOUT".into(), "1s".into()));
+    vault.env.push(("CALLVAULT_UPLOAD_IDLE".into(), "120s".into()));
     let server = vault.serve();
     let bytes = noise(1, 50_000);
     let id = server.put("one", &bytes).send().id(201);
     let half = noise(2, 40_000);
     let mut begun = server.connect();
     let head = format!(
-        "PUT /v1/recordings/half HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Length: 40000\r\n\r\n",
+        "PUT /v1/recordings/half HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Length: 40000\r\n\
+         Connection: close\r\n\r\n",
         server.token
     );
     begun.send(&head).expect("a head");
@@ -273,4 +284,69 @@ fn two_servers_killed_under_load_break_no_chain_in_postgresql() {
     let servers = [("a", &spools[0]), ("b", &spools[1])]
         .map(|(name, spool)| ["--replica-name", name, "--spool-dir", spool.as_str()]);
     kills_break_no_chain(&vault, &servers.each_ref().map(|args| &args[..]));
+}
+
+/// What the trail of `acme`, or of the house, says of one action: result, kind, clearance, reason, note.
+fn lines_of(vault: &Vault, place: &[&str], action: &str) -> Vec<Value> {
+    let output = vault.run(&[&["audit", "export"][..], place].concat());
+    let text = String::from_utf8(output.stdout).expect("lines");
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.map(|line| line["entry"].clone()).filter(|entry| entry["action"] == action).collect()
+}
+
+#[test]
+fn people_links_and_tokens_are_told_with_clearance_and_reason() {
+    let vault = Vault::new();
+    let id_of = |made: Value| made["id"].as_str().expect("an id").to_owned();
+    let day = "2020-01-01";
+    let today = callvault::model::Clock::now(&callvault::model::clock::SystemClock).to_string();
+    let person =
+        |name: &str, papers: &[&str]| id_of(vault.ok(&[&["person", "add", "--name", name][..], papers].concat()));
+    let cleared = person("Jansen", &["--vog", &today[..10], "--nda", day]);
+    let other = person("Pietersen", &["--nda", day]);
+    let token = |person: &str| {
+        let made = ["token", "create", "--name", "t", "--person", person, "--scope", "read,play:customer"];
+        vault.ok(&made)["token"].as_str().expect("a token").to_owned()
+    };
+    let (cleared_token, other_token) = (token(&cleared), token(&other));
+    let server = vault.serve();
+    let id = server.put("a", b"audio").send().id(201);
+    let as_person = |method: &str, target: &str, token: &str| {
+        server.ask(method, target).token(token).header("Callvault-Tenant", "acme").header("Callvault-Reason", "case 7")
+    };
+    let audio = format!("/v1/recordings/{id}/audio");
+
+    as_person("GET", &audio, &other_token).send().problem(403, "not-cleared");
+    assert_eq!(as_person("GET", &audio, &cleared_token).send().body, b"audio");
+    let made = server.ask("POST", &format!("/v1/recordings/{id}/links")).send().json();
+    let link = made["id"].as_str().expect("an id").to_owned();
+    assert_eq!(server.ask("GET", made["url"].as_str().expect("a link")).anonymous().send().status, 200);
+    assert_eq!(server.ask("DELETE", &format!("/v1/links/{link}")).send().status, 204);
+    let new = json!({"name": "x", "scopes": ["ingest"]}).to_string();
+    let made = server.ask("POST", "/v1/tokens").header("Content-Type", "application/json").body(new.as_bytes()).send();
+    let token_id = made.json()["id"].as_str().expect("an id").to_owned();
+    assert_eq!(server.ask("DELETE", &format!("/v1/tokens/{token_id}")).send().status, 204);
+    vault.ok(&["person", "set", &other, "--vog", &today[..10]]);
+
+    let plays = told(&server, "play");
+    let of = |at: usize, name: &str| plays[at]["who"][name].as_str().unwrap_or_default().to_owned();
+    assert_eq!((of(0, "kind"), of(0, "id"), of(0, "clearance")), ("person".into(), other.clone(), "no-vog".into()));
+    assert_eq!((&plays[0]["result"], &plays[0]["problem"]), (&json!("denied"), &json!("not-cleared")));
+    assert_eq!((of(1, "id"), of(1, "clearance")), (cleared, "cleared".into()));
+    assert_eq!((&plays[1]["result"], &plays[1]["reason"]), (&json!("allowed"), &json!("case 7")));
+    assert_eq!((of(2, "kind"), of(2, "id"), plays.len()), ("link".into(), link.clone(), 3));
+    for (action, subject) in [("link-create", &link), ("link-revoke", &link), ("token-revoke", &token_id)] {
+        let entries = told(&server, action);
+        assert_eq!((entries.len(), &entries[0]["subject"]), (1, &json!(subject)), "{action}: {entries:?}");
+    }
+    let created = told(&server, "token-create");
+    assert_eq!(created.last().map(|entry| &entry["note"]), Some(&json!("pbx with ingest")));
+    let papers = lines_of(&vault, &["--house"], "person-set");
+    assert_eq!((&papers[0]["subject"], papers[0]["note"] == format!("vog {}", &today[..10])), (&json!(other), true));
+    let names = ["Jansen", "Pietersen"];
+    let whole = [["--house", ""], ["--tenant", "acme"]].map(|place| {
+        let place: Vec<_> = place.into_iter().filter(|part| !part.is_empty()).collect();
+        String::from_utf8(vault.run(&[&["audit", "export"][..], &place[..]].concat()).stdout).expect("lines")
+    });
+    assert!(whole.iter().all(|text| names.iter().all(|name| !text.contains(name))));
 }
