@@ -169,8 +169,7 @@ impl Run<'_> {
 
     /// The last checkpoint, which must be one of ours.
     async fn last(&self, tenant: TenantNumber) -> std::result::Result<Option<Checkpoint>, Unsigned> {
-        let rows = self.catalog.checkpoints(tenant).await?;
-        let Some(row) = rows.last() else { return Ok(None) };
+        let Some(row) = self.catalog.last_checkpoint(tenant).await? else { return Ok(None) };
         let read = Checkpoint::read(&self.signer.public_key(), &row.jws);
         let checkpoint = read.map_err(|fault| Unsigned::Fault(format!("checkpoint {}: {fault}", row.seq)))?;
         if (checkpoint.tenant_number, checkpoint.seq) != (tenant.0, row.seq) {

@@ -89,6 +89,7 @@ pub trait Trails: Send + Sync + 'static {
     async fn trail_old(&self, tenant: TenantNumber, before: Timestamp, limit: u32) -> Result<Option<TrailHead>>;
     /// Writes a checkpoint, in place of the one at `replaces`, and removes all entries and checkpoints below `first`.
     async fn checkpoint_trail(&self, checkpoint: CheckpointRow, replaces: Option<u64>, first: u64) -> Result<()>;
+    async fn last_checkpoint(&self, tenant: TenantNumber) -> Result<Option<CheckpointRow>>;
     /// Ascending.
     async fn checkpoints(&self, tenant: TenantNumber) -> Result<Vec<CheckpointRow>>;
 }

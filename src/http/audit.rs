@@ -36,7 +36,7 @@ impl Face {
         rows.truncate(limit);
         note_count(parts, rows.len());
         let cursor = rows.last().filter(|_| has_more).map_or("null".into(), |row| format!("\"{}\"", row.seq));
-        let checkpoint = self.catalog.checkpoints(tenant).await.map_err(not_done)?.pop();
+        let checkpoint = self.catalog.last_checkpoint(tenant).await.map_err(not_done)?;
         // A JWS in compact form needs no escaping.
         let checkpoint = checkpoint.map_or("null".into(), |row| format!("\"{}\"", row.jws));
         let lines: Vec<_> = rows.iter().map(line).collect();

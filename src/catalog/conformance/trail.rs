@@ -149,6 +149,8 @@ pub async fn cut_removes_what_is_old_and_leaves_the_chain_behind_it(backend: &im
     catalog.checkpoint_trail(checkpoint(8), Some(6), 1).await.expect("there is room");
     assert_eq!(catalog.checkpoints(tenant).await.expect("it answers"), [checkpoint(2), checkpoint(8)]);
 
+    assert_eq!(catalog.last_checkpoint(tenant).await.expect("it answers"), Some(checkpoint(8)));
+
     catalog.checkpoint_trail(checkpoint(10), None, 5).await.expect("there is room");
 
     assert_eq!(catalog.checkpoints(tenant).await.expect("it answers"), [checkpoint(8), checkpoint(10)]);

@@ -144,20 +144,12 @@ impl Trails for Postgres {
     }
 
     async fn trail_old(&self, tenant: TenantNumber, before: Timestamp, limit: u32) -> Result<Option<TrailHead>> {
-        let oldest = "SELECT seq, hash, at FROM trail WHERE tenant = $1 ORDER BY seq LIMIT $2";
-        self.pool
-            .read(|db| async move {
-                let rows = db.all(oldest, &[&number(tenant), &i64::from(limit)]).await?;
-                let mut last = None;
-                for row in &rows {
-                    if row.try_get::<_, i64>(2)? >= millis_up(before) {
-                        break;
-                    }
-                    last = Some(head(row, 0)?);
-                }
-                Ok(last)
-            })
-            .await
+        // Nearly always nothing is old, and one row tells so.
+        let first = self.pool.read(|db| async move { old(&db, tenant, before, 1).await }).await?;
+        if first.is_none() {
+            return Ok(None);
+        }
+        self.pool.read(|db| async move { old(&db, tenant, before, limit).await }).await
     }
 
     async fn checkpoint_trail(&self, checkpoint: CheckpointRow, replaces: Option<u64>, first: u64) -> Result<()> {
@@ -170,10 +162,15 @@ impl Trails for Postgres {
             .await
     }
 
+    async fn last_checkpoint(&self, tenant: TenantNumber) -> Result<Option<CheckpointRow>> {
+        let sql = "SELECT tenant, seq, jws FROM trail_checkpoint WHERE tenant = $1 ORDER BY seq DESC LIMIT 1";
+        self.pool
+            .read(|db| async move { db.first(sql, &[&number(tenant)]).await?.map(|row| checkpoint(&row)).transpose() })
+            .await
+    }
+
     async fn checkpoints(&self, tenant: TenantNumber) -> Result<Vec<CheckpointRow>> {
         let sql = "SELECT tenant, seq, jws FROM trail_checkpoint WHERE tenant = $1 ORDER BY seq";
-        let checkpoint =
-            |row: &Row| Ok(CheckpointRow { tenant: take(row, 0)?, seq: take(row, 1)?, jws: row.try_get(2)? });
         self.pool
             .read(|db| async move { db.all(sql, &[&number(tenant)]).await?.iter().map(checkpoint).collect() })
             .await
@@ -197,6 +194,10 @@ fn row(row: &Row) -> Outcome<TrailRow> {
 fn head(row: &Row, first: usize) -> Outcome<TrailHead> {
     let hash = bytes(row, first + 1, "a hash")?.ok_or_else(|| not_stored_by_us(first + 1, "a hash"))?;
     Ok(TrailHead { seq: take(row, first)?, hash })
+}
+
+fn checkpoint(row: &Row) -> Outcome<CheckpointRow> {
+    Ok(CheckpointRow { tenant: take(row, 0)?, seq: take(row, 1)?, jws: row.try_get(2)? })
 }
 
 async fn append(db: &Session, entries: &Entries) -> Outcome<Vec<u64>> {
@@ -250,6 +251,18 @@ async fn held_heads(db: &Session, tenants: &BTreeMap<i64, TenantNumber>) -> Outc
     let sql = "SELECT tenant, seq, hash FROM trail_head WHERE tenant = ANY ($1) ORDER BY tenant FOR UPDATE";
     let rows = db.all(sql, &[&numbers]).await?;
     rows.iter().map(|row| Ok((take(row, 0)?, head(row, 1)?))).collect()
+}
+
+async fn old(db: &Session, tenant: TenantNumber, before: Timestamp, limit: u32) -> Outcome<Option<TrailHead>> {
+    let sql = "SELECT seq, hash, at FROM trail WHERE tenant = $1 ORDER BY seq LIMIT $2";
+    let mut last = None;
+    for row in &db.all(sql, &[&number(tenant), &i64::from(limit)]).await? {
+        if row.try_get::<_, i64>(2)? >= millis_up(before) {
+            break;
+        }
+        last = Some(head(row, 0)?);
+    }
+    Ok(last)
 }
 
 async fn page(db: &Session, query: &TrailQuery) -> Outcome<Vec<TrailRow>> {

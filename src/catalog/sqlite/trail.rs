@@ -54,9 +54,13 @@ impl Trails for Sqlite {
         self.write(move |db| set_checkpoint(db, &checkpoint, replaces, first)).await
     }
 
+    async fn last_checkpoint(&self, tenant: TenantNumber) -> Result<Option<CheckpointRow>> {
+        let sql = "SELECT tenant, seq, jws FROM trail_checkpoint WHERE tenant = ?1 ORDER BY seq DESC LIMIT 1";
+        self.look_up(move |db| first(db, sql, [tenant.0], checkpoint)).await
+    }
+
     async fn checkpoints(&self, tenant: TenantNumber) -> Result<Vec<CheckpointRow>> {
         let sql = "SELECT tenant, seq, jws FROM trail_checkpoint WHERE tenant = ?1 ORDER BY seq";
-        let checkpoint = |row: &Row| Ok(CheckpointRow { tenant: take(row, 0)?, seq: take(row, 1)?, jws: row.get(2)? });
         self.read(move |db| all(db, sql, [tenant.0], checkpoint)).await
     }
 }
@@ -73,6 +77,10 @@ fn row(row: &Row) -> rusqlite::Result<TrailRow> {
         hash: row.get(5)?,
         text: row.get(6)?,
     })
+}
+
+fn checkpoint(row: &Row) -> rusqlite::Result<CheckpointRow> {
+    Ok(CheckpointRow { tenant: take(row, 0)?, seq: take(row, 1)?, jws: row.get(2)? })
 }
 
 fn append(db: &Connection, entries: &[(TenantNumber, Entry)]) -> Result<Vec<u64>> {
