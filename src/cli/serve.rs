@@ -18,6 +18,7 @@ use crate::http::trail::Traces;
 use crate::http::{Face, SharedFace, WireLimits};
 use crate::ingest::Recovered;
 use crate::model::error::chain;
+use crate::sso::SignOn;
 
 /// A stop is not delayed longer by a catalog that does not answer.
 const TRACES_END_MAX: Duration = Duration::from_secs(5);
@@ -79,6 +80,9 @@ impl Server {
             tracing::warn!("{warning}");
         }
         vault.check().await?;
+        let sign_on = vault.config.single_sign_on.clone();
+        let sign_on = sign_on.map(|settings| SignOn::start(settings, vault.latest.clone())).transpose();
+        let sign_on = sign_on.map_err(Failure::Config)?;
         let exclusive = Exclusive::take(&vault).await?;
         let listener = bind(vault.config.listen)?;
         let address = listener.local_addr().map_err(|error| Failure::Failed(error.to_string()))?;
@@ -97,6 +101,7 @@ impl Server {
             watch: Watch::new(vault.config.access.watch),
             last_uses: LastUses::default(),
             traces: Traces::new(vault.trail.clone(), vault.config.audit.sessions),
+            sign_on,
         });
         start_metrics(&vault.config, face.clone()).await?;
         let follower = Follower::start(vault.clone());

@@ -5,6 +5,7 @@
 
 mod access;
 mod audit;
+mod oidc;
 mod raw;
 mod replica;
 mod secret;
@@ -30,6 +31,7 @@ use crate::crypto::keys::MasterKey;
 use crate::ingest::UploadLimits;
 use crate::model::network::networks;
 use crate::spool::SpoolLimits;
+use crate::sso;
 
 /// Exit code 2: says which setting, and what it may be.
 #[derive(Debug, Error)]
@@ -67,6 +69,8 @@ pub struct Config {
     pub access: AccessConfig,
     pub audit: AuditConfig,
     pub replica: ReplicaConfig,
+    /// `None`: nobody gets in by single sign-on.
+    pub single_sign_on: Option<sso::Settings>,
 }
 
 /// One mirror of a key store.
@@ -204,6 +208,7 @@ impl Config {
                 &raw.rate,
             )?,
             replica: ReplicaConfig::check(raw.replica, raw.catalog.as_deref())?,
+            single_sign_on: oidc::check(raw.oidc)?,
             data_dir,
         })
     }

@@ -6,6 +6,8 @@ use axum::response::{IntoResponse, Response};
 use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE};
 use hyper::http::request::Parts;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::metadata::query;
 use super::tokens::{not_done, unprocessable};
@@ -13,12 +15,85 @@ use super::trail::{note_count, note_what};
 use super::{Face, SharedFace};
 use crate::audit::line;
 use crate::catalog::TrailQuery;
-use crate::model::trail::{Action, HOUSE};
-use crate::model::{RecordingId, Result, TenantNumber, Timestamp};
+use crate::model::shape::Moment;
+use crate::model::trail::{Action, HOUSE, Verdict};
+use crate::model::{RecordingId, Result, TenantNumber, Timestamp, TokenId};
 
 // Limit: an entry is 4 KB at most.
-const LIMIT_MAX: u32 = 1_000;
+pub const LIMIT_MAX: u32 = 1_000;
 const LIMIT_DEFAULT: u32 = 100;
+
+/// A page of a trail.
+#[derive(Serialize, JsonSchema)]
+pub struct TrailPage {
+    entries: Vec<TrailLine>,
+    /// Give it back as `cursor` for the next page; `null`: this was the last.
+    cursor: Option<String>,
+    /// The last signed checkpoint, a JWS in compact form (RFC 7515): keep it, for `callvault audit verify --checkpoints`.
+    checkpoint: Option<String>,
+}
+
+/// An entry in its place, as `callvault audit export` writes it.
+#[derive(Serialize, JsonSchema)]
+pub struct TrailLine {
+    /// The tenant's number; 0: the house.
+    tenant: u32,
+    /// From 1, without gaps.
+    seq: u64,
+    /// Over its place, the hash before it, and the entry's text.
+    hash: String,
+    entry: TrailEntry,
+}
+
+/// Who did what.
+#[derive(Serialize, JsonSchema)]
+pub struct TrailEntry {
+    #[schemars(with = "Moment")]
+    at: String,
+    action: Action,
+    result: Verdict,
+    /// The name of the problem that was answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+    who: TrailWho,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<RecordingId>")]
+    recording: Option<String>,
+    /// What else it was done to: the id of a token, a person, a link; a tenant's slug.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// In a `played`: `seq` of the `play` that it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    play: Option<u64>,
+    /// Bytes that were served, first and last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ranges: Vec<(u64, u64)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+}
+
+/// Who asked.
+#[derive(Serialize, JsonSchema)]
+pub struct TrailWho {
+    /// `pbx`, `app`, `person`, `link`, `operator`, `system` or `unknown`.
+    kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<TokenId>")]
+    token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    /// Of a person at that moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clearance: Option<String>,
+}
 
 pub async fn list(face: SharedFace, request: Request) -> Response {
     let (parts, _) = request.into_parts();

@@ -17,6 +17,7 @@ use hyper::header::USER_AGENT;
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 use jiff::SignedDuration;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -30,6 +31,7 @@ use crate::catalog::{CatalogError, LinkRow, LinkSession, TokenKey};
 use crate::crypto::keys::LinkKey;
 use crate::crypto::link::{self, Conditions, LinkText};
 use crate::crypto::random::random;
+use crate::model::shape::{Address, AudioClass, Moment};
 use crate::model::trail::Who;
 use crate::model::{Class, Error, LinkId, Problem, RecordingId, Result, Scope, Timestamp};
 use crate::playback::Located;
@@ -45,29 +47,38 @@ pub struct LinkLimits {
 }
 
 /// What is to be made; all of it may be left out.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct NewLink {
+pub struct NewLink {
     /// `customer` or `training`; the first that the recording has and the maker may play.
+    #[schemars(with = "Option<AudioClass>")]
     class: Option<String>,
     /// Seconds from now on, or...
     lifetime_s: Option<u64>,
     /// ...the end itself.
+    #[schemars(with = "Option<Moment>")]
     expires_at: Option<Timestamp>,
     /// The only address from which it plays.
     address: Option<IpAddr>,
     /// How many sessions it plays.
+    #[schemars(range(min = 1))]
     uses: Option<u32>,
 }
 
 /// The only time that a link is shown.
-#[derive(Serialize)]
-struct Made {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Link")]
+pub struct Made {
+    #[schemars(with = "LinkId")]
     id: String,
     /// Where it plays.
+    #[schemars(with = "Address")]
     url: String,
+    #[schemars(with = "RecordingId")]
     recording: String,
+    #[schemars(with = "AudioClass")]
     class: &'static str,
+    #[schemars(with = "Moment")]
     expires_at: Timestamp,
     address: Option<IpAddr>,
     uses: Option<u32>,

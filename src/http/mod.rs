@@ -9,7 +9,8 @@
 //! | [`cors`] | pages of other origins |
 //! | [`drain`] | how a server stops, as its requests see it |
 //! | [`paced`] | how a connection is read: by the page, until it proves to be fast |
-//! | [`routes`] | the table of routes |
+//! | [`routes`] | from an address to what answers it |
+//! | [`contract`] | the table of operations: what each takes and answers; `GET /openapi.json` |
 //! | [`auth`] | from a request's head to a principal with a scope |
 //! | [`upload`] | `POST /v1/recordings`, `PUT /v1/recordings/{name}` |
 //! | [`resumable`] | `/v1/uploads`, `/v1/uploads/{id}`: uploads in pieces, in two dialects |
@@ -36,6 +37,7 @@ pub mod audio;
 pub mod audit;
 pub mod auth;
 pub mod body;
+pub mod contract;
 pub mod cors;
 pub mod document;
 pub mod drain;
@@ -74,6 +76,7 @@ use crate::ingest::Ingest;
 use crate::model::Clock;
 use crate::playback::Playback;
 use crate::reading::Reader;
+use crate::sso::SignOn;
 use auth::{LastUses, Watch};
 use drain::Drain;
 use links::LinkLimits;
@@ -95,6 +98,8 @@ pub struct Face {
     pub watch: Watch,
     pub last_uses: LastUses,
     pub traces: Traces,
+    /// `None`: nobody gets in by single sign-on.
+    pub sign_on: Option<SignOn>,
 }
 
 /// Limits of connections, each a setting but for the first, which the system sets.

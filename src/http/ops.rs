@@ -4,7 +4,7 @@ mod metrics;
 mod readiness;
 
 pub use metrics::metrics;
-pub use readiness::{Probes, readyz};
+pub use readiness::{Probes, Readiness, readyz};
 
 /// `GET /healthz`: the process answers.
 pub async fn healthz() -> &'static str {

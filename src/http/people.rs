@@ -8,6 +8,7 @@ use hyper::{Method, StatusCode};
 use jiff::ToSpan;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::document::told;
@@ -17,56 +18,73 @@ use super::trail::{note_count, note_subject, note_what};
 use super::{Face, SharedFace};
 use crate::catalog::{CatalogError, Person, PersonChange};
 use crate::crypto::random::random;
+use crate::model::shape::{Day, Moment};
 use crate::model::{Clearance, Error, PersonId, Problem, Result, Standing, Timestamp};
 
 // Limit: an issuer's URL and a subject of 255 characters (OpenID Connect Core, section 2).
 const SUBJECT_LEN_MAX: usize = 1_024;
 
-#[derive(Deserialize)]
+/// Who is to be added.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct NewPerson {
+pub struct NewPerson {
+    #[schemars(length(min = 1, max = 200))]
     name: String,
     /// Day on which the certificate of conduct was issued.
+    #[schemars(with = "Option<Day>")]
     vog: Option<Date>,
     /// Day on which the non-disclosure agreement was signed.
+    #[schemars(with = "Option<Day>")]
     nda: Option<Date>,
     /// `<issuer> <sub>` of the single sign-on.
     subject: Option<String>,
 }
 
 /// Members that are left out stay; `null` takes away.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Changes {
+#[schemars(rename = "PersonChanges")]
+pub struct Changes {
     name: Option<String>,
     #[serde(default, deserialize_with = "told")]
+    #[schemars(with = "Option<Day>")]
     vog: Option<Option<Date>>,
     #[serde(default, deserialize_with = "told")]
+    #[schemars(with = "Option<Day>")]
     nda: Option<Option<Date>>,
     #[serde(default, deserialize_with = "told")]
+    #[schemars(with = "Option<String>")]
     subject: Option<Option<String>>,
     /// Whether nothing of his is taken any more.
     disabled: Option<bool>,
 }
 
-#[derive(Serialize)]
-struct People {
+/// The provider's people.
+#[derive(Serialize, JsonSchema)]
+pub struct People {
     people: Vec<PersonView>,
 }
 
 /// A person as he is shown.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Person")]
 pub struct PersonView {
+    #[schemars(with = "PersonId")]
     pub id: String,
     pub name: String,
     pub subject: Option<String>,
+    #[schemars(with = "Option<Day>")]
     pub vog: Option<Date>,
+    #[schemars(with = "Option<Day>")]
     pub nda: Option<Date>,
     pub cleared: bool,
     /// `cleared`, `no-vog`, `vog-ran-out`, `no-nda` or `not-yet`.
     pub standing: &'static str,
+    #[schemars(with = "Option<Moment>")]
     pub cleared_until: Option<Timestamp>,
+    #[schemars(with = "Moment")]
     pub created_at: Timestamp,
+    #[schemars(with = "Option<Moment>")]
     pub disabled_at: Option<Timestamp>,
 }
 

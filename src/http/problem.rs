@@ -1,18 +1,20 @@
 //! Errors as the stranger sees them: `application/problem+json` (RFC 9457), and pages that say what to do.
 
+mod pages;
+
+pub use pages::{page, pages};
+
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use axum::body::Body;
-use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use hyper::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{HeaderMap, StatusCode};
+use schemars::JsonSchema;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use crate::model::error::chain;
+use crate::model::shape::Address;
 use crate::model::{Error, Kind, Problem};
 
 /// Seconds after which a sender may try again.
@@ -26,12 +28,18 @@ pub fn answered() -> impl Iterator<Item = (&'static str, u64)> {
     Problem::ALL.iter().zip(&ANSWERED).map(|(problem, count)| (problem.name(), count.load(Relaxed)))
 }
 
-#[derive(Serialize)]
-struct Document<'a> {
+/// A problem as RFC 9457 has it.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub struct Document<'a> {
+    /// Which problem: an address that explains it.
     #[serde(rename = "type")]
+    #[schemars(with = "Address")]
     kind: String,
+    /// The same for each problem of this type.
     title: &'a str,
     status: u16,
+    /// What to do about this one.
     detail: &'a str,
     /// Where an upload can be continued.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,7 +49,7 @@ struct Document<'a> {
 }
 
 /// The members of `#mismatching-upload-offset`.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 struct Mismatch {
     expected_offset: u64,
@@ -50,7 +58,7 @@ struct Mismatch {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        let kind = format!("/problems/{}", self.problem.name());
+        let kind = local_type(self.problem);
         self.into_problem(kind, None)
     }
 }
@@ -59,14 +67,10 @@ impl Error {
     /// With the type that IANA keeps for it, where draft-ietf-httpbis-resumable-upload registers one; `provided` is the offset
     /// that the request had.
     pub fn into_registered_response(self, provided: Option<u64>) -> Response {
-        let name = match self.problem {
-            Problem::OffsetMismatch => "mismatching-upload-offset",
-            Problem::CompletedUpload | Problem::InconsistentLength => self.problem.name(),
-            _ => return self.into_response(),
-        };
+        let Some(kind) = registered_type(self.problem) else { return self.into_response() };
         let offsets = self.offset.zip(provided).filter(|_| self.problem == Problem::OffsetMismatch);
         let mismatch = offsets.map(|(expected_offset, provided_offset)| Mismatch { expected_offset, provided_offset });
-        self.into_problem(format!("https://iana.org/assignments/http-problem-types#{name}"), mismatch)
+        self.into_problem(kind, mismatch)
     }
 
     /// Logs once, here at the edge, what the stranger is not told.
@@ -111,45 +115,23 @@ impl Error {
     }
 }
 
+/// The page that explains a problem.
+pub fn local_type(problem: Problem) -> String {
+    format!("/problems/{}", problem.name())
+}
+
+/// What IANA keeps for it, where draft-ietf-httpbis-resumable-upload registers something.
+pub fn registered_type(problem: Problem) -> Option<String> {
+    let name = match problem {
+        Problem::OffsetMismatch => "mismatching-upload-offset",
+        Problem::CompletedUpload | Problem::InconsistentLength => problem.name(),
+        _ => return None,
+    };
+    Some(format!("https://iana.org/assignments/http-problem-types#{name}"))
+}
+
 /// Both schemes: some clients send what they have only when they are asked for it.
 fn challenge(headers: &mut HeaderMap) {
     headers.append(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"callvault\", charset=\"UTF-8\""));
     headers.append(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"callvault\""));
-}
-
-/// `GET /problems/{name}`
-pub async fn page(Path(name): Path<String>) -> Response {
-    let Some(problem) = Problem::ALL.iter().find(|problem| problem.name() == name) else {
-        return Error::new(Problem::NotFound, "there is no such problem; /problems lists them").into_response();
-    };
-    html(problem.title(), &format!("<p>{}</p><p>Status {}.</p>", escape(problem.advice()), problem.status()))
-}
-
-/// `GET /problems`
-pub async fn pages() -> Response {
-    let item = |problem: &Problem| {
-        format!("<li><a href=\"/problems/{}\">{}</a></li>", problem.name(), escape(problem.title()))
-    };
-    html("Problems", &format!("<ul>{}</ul>", Problem::ALL.iter().map(item).collect::<String>()))
-}
-
-const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:40em;margin:3em auto;padding:0 1em}";
-
-/// A page that may show its own style, and load, send and run nothing.
-fn html(title: &str, content: &str) -> Response {
-    let title = escape(title);
-    let page = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title} - callvault</title><style>{STYLE}</style>\
-         <h1>{title}</h1>{content}"
-    );
-    let style = STANDARD.encode(Sha256::digest(STYLE));
-    let policy = format!(
-        "default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    );
-    let headers = [(CONTENT_TYPE, "text/html; charset=utf-8"), (CONTENT_SECURITY_POLICY, policy.as_str())];
-    (headers, page).into_response()
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -3,6 +3,7 @@
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use hyper::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::recordings::json;
@@ -10,8 +11,9 @@ use super::trail::note_count;
 use super::{Face, SharedFace};
 use crate::model::{Error, Problem, Result, Scope};
 
-#[derive(Serialize)]
-struct Receipts {
+/// Proofs of destruction.
+#[derive(Serialize, JsonSchema)]
+pub struct Receipts {
     /// JWS in compact form (RFC 7515); `callvault receipts verify` reads them, and so does any JOSE library.
     receipts: Vec<String>,
 }

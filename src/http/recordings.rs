@@ -10,6 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 use jiff::SignedDuration;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::auth::Caller;
@@ -19,32 +20,41 @@ use super::{Face, SharedFace, audio, links, upload};
 use crate::catalog::{Asked, CatalogError, Confirmation, Ending, Listing, Recording, Tenant};
 use crate::model::call::FIELD_LEN_MAX;
 use crate::model::epoch::GRACE;
+use crate::model::shape::Moment;
 use crate::model::trail::Action;
 use crate::model::{Class, Epoch, Error, Problem, RecordingId, Result, Scope, State, Timestamp};
 use crate::reading::ReadError;
 use crate::reading::life::{self, RecordingView};
 
 // Limit: each row of a page costs two unwrapped keys.
-const LIMIT_MAX: u32 = 1_000;
-const LIMIT_DEFAULT: u32 = 100;
+pub const LIMIT_MAX: u32 = 1_000;
+pub const LIMIT_DEFAULT: u32 = 100;
 
-#[derive(Serialize)]
-struct Page {
+/// A part of a listing.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RecordingPage")]
+pub struct Page {
     recordings: Vec<RecordingView>,
     /// Give it back as `cursor` for the next page; `null`: this was the last.
     cursor: Option<String>,
 }
 
-/// What is final when (DESIGN section 1, promise 4).
-#[derive(Serialize)]
-struct Ended {
+/// What is final when.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Ending")]
+pub struct Ended {
+    #[schemars(with = "RecordingId")]
     id: String,
+    #[schemars(with = "State")]
     state: &'static str,
     /// What can still open it, and until when.
     final_when: &'static str,
+    /// `null`: the next expire run.
+    #[schemars(with = "Option<Moment>")]
     final_at: Option<Timestamp>,
     /// Nothing has happened: a second person confirms it by then (four_eyes).
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Moment>")]
     confirm_by: Option<Timestamp>,
 }
 
@@ -81,7 +91,7 @@ async fn known_item(face: SharedFace, parts: Parts, body: Body, rest: &str) -> R
         (Ok(id), "", &Method::DELETE) => face.end(&parts, id).await.unwrap_or_else(IntoResponse::into_response),
         (Ok(id), "links", _) => links::collection(face, parts, body, id).await,
         (Ok(_), "", &Method::PATCH) | (Ok(_), "hold", _) => super::routes::not_built().await,
-        (Ok(_), "", _) => method_not_allowed("GET, HEAD, PUT, PATCH, DELETE"),
+        (Ok(_), "", _) => method_not_allowed("GET, HEAD, PUT, DELETE"),
         _ => face.unknown(&parts).await,
     }
 }

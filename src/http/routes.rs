@@ -1,16 +1,16 @@
-//! The table of routes.
+//! From an address to what answers it. What each takes and answers stands in [`super::contract`].
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 
-use super::{SharedFace, audit, links, ops, people, problem, receipts, recordings, resumable, tokens};
+use super::{SharedFace, audit, contract, links, ops, people, problem, receipts, recordings, resumable, tokens};
 use crate::model::{Error, Problem};
 
 /// Addresses that the design reserves and that are not built: they say so, and do nothing.
-const NOT_BUILT: [&str; 7] =
-    ["/", "/openapi.json", "/in/{*rest}", "/v1/calls", "/v1/calls/{*rest}", "/v1/requests", "/v1/requests/{*rest}"];
+const NOT_BUILT: [&str; 6] =
+    ["/", "/in/{*rest}", "/v1/calls", "/v1/calls/{*rest}", "/v1/requests", "/v1/requests/{*rest}"];
 
 pub fn router(face: SharedFace) -> Router {
     let mut router = Router::new()
@@ -28,6 +28,7 @@ pub fn router(face: SharedFace) -> Router {
         .route("/v1/audit", get(|State(face), request| audit::list(face, request)))
         .route("/problems", get(problem::pages))
         .route("/problems/{name}", get(problem::page))
+        .route("/openapi.json", get(contract::openapi))
         .route("/healthz", get(ops::healthz))
         .route("/readyz", get(|State(face)| ops::readyz(face)));
     for path in NOT_BUILT {

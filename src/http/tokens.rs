@@ -5,6 +5,7 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::auth::Administrator;
@@ -15,6 +16,7 @@ use crate::catalog::{CatalogError, TokenKey, TokenRow};
 use crate::crypto::random::random;
 use crate::crypto::token::Token;
 use crate::model::network::networks;
+use crate::model::shape::Moment;
 use crate::model::{
     Error, PersonId, PrincipalKind, Problem, Result, Scope, Slug, TenantNumber, Timestamp, TokenId, principal,
 };
@@ -23,52 +25,70 @@ use crate::model::{
 const NAME_LEN_MAX: usize = 200;
 
 /// What is to be made.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct NewToken {
+pub struct NewToken {
     /// What the token is for.
+    #[schemars(length(min = 1, max = 200))]
     name: String,
+    #[schemars(with = "Vec<Scope>")]
     scopes: Vec<String>,
     /// The tenant's slug; without one the token is the provider's own, or a person's for every tenant.
     tenant: Option<String>,
     /// `pbx`, `app` or `person`; told from the rest where it is left out.
+    #[schemars(with = "Option<PrincipalKind>")]
     kind: Option<String>,
     /// Whose it is, of kind `person`.
+    #[schemars(with = "Option<PersonId>")]
     person: Option<String>,
+    /// The networks from which it is taken; none: any.
     #[serde(default)]
     cidrs: Vec<String>,
+    #[schemars(with = "Option<Moment>")]
     expires_at: Option<Timestamp>,
 }
 
 /// The only time that a token's text leaves the process.
-#[derive(Serialize)]
-struct Created {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "CreatedToken")]
+pub struct Created {
+    #[schemars(with = "TokenId")]
     id: String,
     token: String,
 }
 
-#[derive(Serialize)]
-struct Tokens {
+/// Tokens as a list.
+#[derive(Serialize, JsonSchema)]
+pub struct Tokens {
     tokens: Vec<TokenView>,
 }
 
 /// A token as it is shown: without its text.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Token")]
 pub struct TokenView {
+    #[schemars(with = "TokenId")]
     pub id: String,
     pub name: String,
+    #[schemars(with = "PrincipalKind")]
     pub kind: &'static str,
     /// `null`: the provider's own.
     pub tenant: Option<String>,
+    #[schemars(with = "Option<PersonId>")]
     pub person: Option<String>,
+    #[schemars(with = "Vec<Scope>")]
     pub scopes: Vec<&'static str>,
     pub cidrs: Vec<String>,
     /// SHA-256 of the client certificate that stands for it.
     pub certificate: Option<String>,
+    #[schemars(with = "Moment")]
     pub created_at: Timestamp,
+    #[schemars(with = "Option<Moment>")]
     pub expires_at: Option<Timestamp>,
+    #[schemars(with = "Option<Moment>")]
     pub revoked_at: Option<Timestamp>,
     /// To within a minute or so.
+    #[schemars(with = "Option<Moment>")]
     pub last_used_at: Option<Timestamp>,
 }
 

@@ -22,7 +22,7 @@ use crate::ingest::{Outcome, Received, Upload};
 use crate::model::{Error, Problem, ReplicaName, Result, Scope, State};
 
 // Limit: as long as an S3 key may be; a name is a key of the catalog, never a path.
-const NAME_LEN_MAX: usize = 512;
+pub const NAME_LEN_MAX: usize = 512;
 
 /// Takes an upload to its end, whatever becomes of the connection.
 ///

@@ -3,19 +3,26 @@
 use std::fmt;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::shape::Moment;
+
 /// What a PBX tells of a call. Every field may be missing; this is both the JSON of the API and the sealed bytes.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "Call")]
 pub struct CallData {
     pub call_id: Option<String>,
     pub a_number: Option<String>,
     pub b_number: Option<String>,
     /// `inbound`, `outbound` or `internal`.
     pub direction: Option<String>,
+    #[schemars(with = "Option<Moment>")]
     pub started_at: Option<Timestamp>,
+    #[schemars(with = "Option<Moment>")]
     pub answered_at: Option<Timestamp>,
+    #[schemars(with = "Option<Moment>")]
     pub ended_at: Option<Timestamp>,
     pub duration_ms: Option<u64>,
     pub setup_ms: Option<u64>,
@@ -26,7 +33,7 @@ pub struct CallData {
     pub extension: Option<String>,
 }
 
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Cost {
     /// A decimal number as text: money is never a float.
     pub amount: String,
@@ -91,7 +98,8 @@ impl CallData {
     }
 }
 
-const FIELDS: [&str; 15] = [
+/// What [`CallData::set`] takes.
+pub const FIELDS: [&str; 15] = [
     "call_id",
     "a_number",
     "b_number",

@@ -13,6 +13,7 @@ pub mod network;
 pub mod principal;
 pub mod range;
 pub mod recording;
+pub mod shape;
 pub mod term;
 pub mod text;
 pub mod trail;

@@ -34,6 +34,7 @@ macro_rules! actions {
 
         impl Action {
             pub const ALL: &'static [Action] = &[$(Action::$name,)*];
+            pub const NAMES: &'static [&'static str] = &[$($text,)*];
 
             pub fn as_str(self) -> &'static str { match self { $(Action::$name => $text,)* } }
         }

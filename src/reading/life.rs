@@ -1,11 +1,13 @@
 //! Whether a recording may still be read, and what it looks like from outside.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ReadError, Reader};
 use crate::catalog::{Recording, RingMark, Tenant, WrapRow};
 use crate::crypto::keys::DataKey;
-use crate::model::{CallData, Class, Problem, ReplicaName, State, Timestamp};
+use crate::model::shape::{Address, AudioClass, Moment, TermText};
+use crate::model::{CallData, Class, Problem, RecordingId, ReplicaName, State, Timestamp};
 
 /// From the second of `expires_at` on, or once a run has announced the key's destruction.
 pub fn has_ended(wrap: &WrapRow, mark: &RingMark, now: Timestamp) -> bool {
@@ -27,33 +29,47 @@ pub fn gone(state: State) -> Problem {
     }
 }
 
-/// A recording as JSON (DESIGN section 8).
-#[derive(Serialize)]
+/// A recording.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Recording")]
 pub struct RecordingView {
+    #[schemars(with = "RecordingId")]
     pub id: String,
+    /// The tenant's slug.
     pub tenant: String,
+    /// As its sender chose it.
     pub name: Option<String>,
+    #[schemars(with = "State")]
     pub state: &'static str,
     /// `false`: partial, cut off half-way.
     pub complete: bool,
     pub media_type: Option<String>,
+    /// `null` while it is being received.
     pub bytes: Option<u64>,
     /// How long it sounds, where its format tells.
     pub duration_ms: Option<u64>,
+    #[schemars(with = "Moment")]
     pub received_at: Timestamp,
     pub classes: Vec<ClassView>,
     pub hold: Option<()>,
     pub call: Option<CallData>,
+    #[schemars(with = "Address")]
     pub audio_url: String,
     /// The server whose spool it lies in, while it is not in the object store.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replica: Option<String>,
 }
 
-#[derive(Serialize)]
+/// What a recording is kept for, and until when.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RecordingClass")]
 pub struct ClassView {
+    #[schemars(with = "AudioClass")]
     pub class: &'static str,
+    #[schemars(with = "TermText")]
     pub term: String,
+    /// From this second on it is refused.
+    #[schemars(with = "Moment")]
     pub expires_at: Timestamp,
 }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use axum::response::Response;
 use hyper::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
@@ -23,8 +24,9 @@ use crate::spool::SpoolError;
 const PROBED_EVERY: Duration = Duration::from_secs(1);
 const PROBE_TIME_MAX: Duration = Duration::from_secs(2);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "PartState")]
 enum State {
     Up,
     /// It works, and something of it does not.
@@ -32,7 +34,8 @@ enum State {
     Down,
 }
 
-#[derive(Clone, Copy, Debug, Serialize)]
+/// How a part does.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 struct Part {
     state: State,
     /// Without it no upload is received.
@@ -41,8 +44,9 @@ struct Part {
     detail: Option<&'static str>,
 }
 
-#[derive(Serialize)]
-struct Readiness {
+/// Whether an upload that begins would be received.
+#[derive(Serialize, JsonSchema)]
+pub struct Readiness {
     ready: bool,
     /// The server stops: it goes on with what runs, and takes nothing new.
     draining: bool,

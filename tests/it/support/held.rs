@@ -150,6 +150,7 @@ impl HeldVault {
             watch: Watch::new(self.app.config.access.watch),
             last_uses: LastUses::default(),
             traces: callvault::http::trail::Traces::new(self.app.trail.clone(), self.app.config.audit.sessions),
+            sign_on: None,
         };
         let task = tokio::spawn(serve(listener, Arc::new(face), None, std::future::pending()));
         HeldServer { url: format!("http://{address}"), task }

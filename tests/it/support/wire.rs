@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Server;
+use super::{Server, documented};
 
 /// How long a test waits for bytes before it fails.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -150,7 +150,7 @@ impl Ask {
         head + "\r\n"
     }
 
-    /// Sends it; the answer must come, and is never a redirection.
+    /// Sends it; the answer must come, and is never a redirection. Every answer must be one that `/openapi.json` tells.
     pub fn send(&self) -> Answer {
         let answer = self.try_send().unwrap_or_else(|error| panic!("{} {}: {error}", self.method, self.target));
         assert!(!matches!(answer.status, 300..=303 | 305..=399), "{answer}");
@@ -170,7 +170,10 @@ impl Ask {
         }
         // A server that refuses may stop reading; what counts is whether its answer arrives.
         let _ = wire.send(&request);
-        wire.answer()
+        let answer = wire.answer()?;
+        let untold = documented::untold(&self.method, &self.target, &self.headers, &answer);
+        assert_eq!(untold, None, "{} {}: {answer}", self.method, self.target);
+        Ok(answer)
     }
 }
 
