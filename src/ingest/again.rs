@@ -11,8 +11,8 @@ use futures::StreamExt;
 use super::digest::ExpectedDigests;
 use super::intake::{End, Intake, check};
 use super::{
-    Body, BodyBreak, Ingest, Outcome, Received, Target, Upload, broken, elsewhere, not_committed, not_spooled,
-    wrong_length,
+    Body, BodyBreak, Committed, Ingest, Outcome, Received, Target, Upload, broken, elsewhere, not_committed,
+    not_spooled, wrong_length,
 };
 use crate::catalog::Recording;
 use crate::crypto::random::random;
@@ -189,7 +189,10 @@ impl Ingest {
             return Err(Error::new(Problem::Internal, "the recording's row has no length"));
         };
         let object = SealedObject { plain_len, sealed_len, digest };
-        self.commit(target, row.state, Completeness::Complete, object, None).await
+        let Committed { recording, noted } =
+            self.commit(target, row.state, Completeness::Complete, object, None).await?;
+        noted?;
+        Ok(recording)
     }
 }
 

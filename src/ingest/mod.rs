@@ -171,6 +171,13 @@ struct Target {
     by: Arc<Who>,
 }
 
+/// A row that tells of what was received, and whether the trail does. Nothing is acknowledged without both; what is in the
+/// row stays, and its sender is told to ask again.
+struct Committed {
+    recording: Recording,
+    noted: Result<()>,
+}
+
 impl Target {
     fn segment(&self) -> SegmentName {
         SegmentName::whole(self.row.id, self.object)
@@ -334,13 +341,14 @@ impl Ingest {
                 self.leftovers.put(id, Leftover { segments, frames: Vec::new() });
             }
         }
-        let recording = concluded?;
+        let Committed { recording, noted } = concluded?;
         let count = match completeness {
             Completeness::Complete => &self.stats.complete,
             _ => &self.stats.partial,
         };
         count.fetch_add(1, Relaxed);
         self.stats.acknowledgement.note(begun.elapsed());
+        noted?;
         Ok(recording)
     }
 
@@ -361,7 +369,7 @@ impl Ingest {
         completeness: Completeness,
         object: SealedObject,
         label: Option<Vec<u8>>,
-    ) -> Result<Recording> {
+    ) -> Result<Committed> {
         let wraps = self.wrap_again(target, completeness, object.plain_len)?;
         let finished = Finished {
             id: target.row.id,
@@ -376,11 +384,17 @@ impl Ingest {
             changed_at: self.clock.now(),
             holder: self.replica.clone(),
         };
-        // In the trail at the same time, and in the same commit where the catalog makes it one: nothing is acknowledged
-        // without its entry. If that fails alone, what was received stays, and its sender is told to ask again.
         let entry = self.received_entry(target, completeness, object.plain_len);
-        let (finishing, noted) =
-            futures::join!(self.catalog.finish(finished.clone()), self.trail.append(target.row.tenant, entry));
+        let noting = async { self.trail.append(target.row.tenant, entry).await.map(|_| ()) };
+        let finishing = self.catalog.finish(finished.clone());
+        let (finishing, noted) = if *target.by == Who::SYSTEM {
+            // Nobody waits for what is recovered, and nobody would ask again.
+            noting.await?;
+            (finishing.await, Ok(()))
+        } else {
+            // At the same time, and in the same commit where the catalog makes it one.
+            futures::join!(finishing, noting)
+        };
         match finishing {
             Ok(()) => {}
             Err(CatalogError::WrongState) => {
@@ -401,8 +415,7 @@ impl Ingest {
             segments.push(SegmentName::whole(target.row.id, target.row.object));
         }
         self.forget(Obsolete { segments, frames: Vec::new() });
-        noted?;
-        Ok(target.row.clone().finished(finished))
+        Ok(Committed { recording: target.row.clone().finished(finished), noted })
     }
 
     fn received_entry(&self, target: &Target, completeness: Completeness, plain_len: u64) -> Entry {

@@ -6,8 +6,8 @@
 //! No number, name, token or key is a field of an entry. What a person may type freely, the reason of a play or a hold, goes
 //! through [`without_numbers`].
 
+use core::net::IpAddr;
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 
 use jiff::{Timestamp, ToSpan, tz::TimeZone};

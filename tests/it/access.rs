@@ -242,7 +242,7 @@ fn a_token_is_written_nowhere() {
 #[test]
 fn a_command_that_is_not_built_or_not_possible_ends_with_a_clear_error() {
     let vault = Vault::new();
-    for args in [&["audit", "verify"][..], &["rekey"], &["recording", "hold", "x"]] {
+    for args in [&["rekey"][..], &["recording", "hold", "x"]] {
         let (code, text) = vault.exit(args, None);
         assert_eq!(code, 2, "{args:?}: {text}");
     }
