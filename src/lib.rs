@@ -19,7 +19,7 @@
 //! | 3 | [`ingest`], [`playback`], [`expire`] | the three verbs, one file for each story |
 //! | 2b | [`reading`] | the only way from sealed bytes to plaintext; the verbs and `verify` go through it |
 //! | 2 | [`catalog`], [`keyring`], [`store`], [`spool`] | rows, keys, objects, and sealed bytes on their way |
-//! | 1b | [`disk`], [`bucket`], [`timing`] | syncs that are shared by whoever waits for one; a bucket of S3, for objects and for keys; how long work takes |
+//! | 1b | [`disk`], [`bucket`], [`sso`], [`timing`] | syncs that are shared by whoever waits for one; a bucket of S3, for objects and for keys; access tokens of a provider of single sign-on; how long work takes |
 //! | 1 | [`crypto`], [`media`] | keys into keys, bytes into sealed bytes; what a recording's bytes are; no clock, disk, network, async or log |
 //! | 0 | [`model`] | the words of the field as checked types |
 //!
@@ -28,7 +28,8 @@
 //! # The walk of an upload
 //!
 //! 1. [`http::serve`] accepts the connection, [`http::tls`] secures it, [`http::http1`] or [`http::http2`] reads the request from it,
-//!    [`http::answer`] takes it, [`http::routes`] finds [`http::upload`]. [`http::auth`] looks the token's hash up,
+//!    [`http::answer`] takes it, [`http::routes`] finds [`http::upload`]. [`http::auth`] looks the token's hash up (a person may
+//!    also come with an access token, which [`sso`] verifies),
 //!    [`http::metadata`] reads headers and query, [`ingest::Ingest::admit`] looks at length and room: all before the body is polled.
 //! 2. [`ingest::Ingest::receive`] tells a new name from a known one. For a new one, `ingest/begin.rs` draws a data key, wraps
 //!    it for each class under a path that ends with its term ([`keyring::Keyring::wrap`]), and commits the row as
@@ -117,6 +118,7 @@ pub mod model;
 pub mod playback;
 pub mod reading;
 pub mod spool;
+pub mod sso;
 pub mod store;
 pub mod telemetry;
 pub mod timing;

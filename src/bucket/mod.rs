@@ -212,17 +212,18 @@ fn environment() -> Opening<AmazonS3Builder> {
     Ok(builder)
 }
 
-/// A profile that is named, or the file's default one where no variable gives a key.
+/// A profile that is named, or the file's default one where no variable says who we are.
 fn with_credentials(
     builder: AmazonS3Builder,
     profile: Option<&str>,
     settings: &S3Settings,
 ) -> Opening<AmazonS3Builder> {
     let file = credentials_file(settings);
-    let has_key = builder.get_config_value(&AmazonS3ConfigKey::AccessKeyId).is_some();
     let (path, profile) = match (file, profile) {
         (Some(path), Some(profile)) => (path, profile.to_owned()),
-        (Some(path), None) if !has_key => (path, std::env::var("AWS_PROFILE").unwrap_or_else(|_| "default".into())),
+        (Some(path), None) if !is_named(&builder) => {
+            (path, std::env::var("AWS_PROFILE").unwrap_or_else(|_| "default".into()))
+        }
         (None, Some(profile)) => {
             return Err(format!(
                 "s3://{profile}@...: the profile stands in a credentials file; name it in s3.credentials_file or AWS_SHARED_CREDENTIALS_FILE"
@@ -247,6 +248,11 @@ fn credentials_file(settings: &S3Settings) -> Option<std::path::PathBuf> {
 }
 
 fn is_by_role(builder: &AmazonS3Builder, profile: Option<&str>, settings: &S3Settings) -> bool {
+    !is_named(builder) && profile.is_none() && credentials_file(settings).is_none()
+}
+
+/// Whether a variable gives a key or a role.
+fn is_named(builder: &AmazonS3Builder) -> bool {
     let keys = [
         AmazonS3ConfigKey::AccessKeyId,
         AmazonS3ConfigKey::WebIdentityTokenFile,
@@ -254,8 +260,7 @@ fn is_by_role(builder: &AmazonS3Builder, profile: Option<&str>, settings: &S3Set
         AmazonS3ConfigKey::ContainerCredentialsFullUri,
         AmazonS3ConfigKey::SkipSignature,
     ];
-    let is_given = keys.iter().any(|key| builder.get_config_value(key).is_some_and(|value| value != "false"));
-    !is_given && profile.is_none() && credentials_file(settings).is_none()
+    keys.iter().any(|key| builder.get_config_value(key).is_some_and(|value| value != "false"))
 }
 
 /// Path or virtual-host style, TLS or a reason to go without it, and what guards the bytes on the way.

@@ -17,6 +17,7 @@ use crate::http::serve::{serve, serve_metrics};
 use crate::http::{Face, SharedFace, WireLimits};
 use crate::ingest::Recovered;
 use crate::model::error::chain;
+use crate::sso::SignOn;
 
 /// A start is not delayed longer by what is left in the spool.
 const RECOVERY_BEFORE_SERVING_MAX: Duration = Duration::from_secs(3);
@@ -75,6 +76,9 @@ impl Server {
             tracing::warn!("{warning}");
         }
         vault.check().await?;
+        let sign_on = vault.config.single_sign_on.clone();
+        let sign_on = sign_on.map(|settings| SignOn::start(settings, vault.latest.clone())).transpose();
+        let sign_on = sign_on.map_err(Failure::Config)?;
         let exclusive = Exclusive::take(&vault).await?;
         let listener = bind(vault.config.listen)?;
         let address = listener.local_addr().map_err(|error| Failure::Failed(error.to_string()))?;
@@ -92,6 +96,7 @@ impl Server {
             peers: vault.peers(),
             watch: Watch::new(vault.config.access.watch),
             last_uses: LastUses::default(),
+            sign_on,
         });
         start_metrics(&vault.config, face.clone()).await?;
         let follower = Follower::start(vault.clone());

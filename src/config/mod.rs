@@ -4,6 +4,7 @@
 //! both, and a secret that others on the machine can read is refused.
 
 mod access;
+mod oidc;
 mod raw;
 mod replica;
 mod secret;
@@ -28,6 +29,7 @@ use crate::crypto::keys::MasterKey;
 use crate::ingest::UploadLimits;
 use crate::model::network::networks;
 use crate::spool::SpoolLimits;
+use crate::sso;
 
 /// Exit code 2: says which setting, and what it may be.
 #[derive(Debug, Error)]
@@ -64,6 +66,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     pub access: AccessConfig,
     pub replica: ReplicaConfig,
+    /// `None`: nobody gets in by single sign-on.
+    pub single_sign_on: Option<sso::Settings>,
 }
 
 /// One mirror of a key store.
@@ -200,6 +204,7 @@ impl Config {
                 &raw.rate,
             )?,
             replica: ReplicaConfig::check(raw.replica, raw.catalog.as_deref())?,
+            single_sign_on: oidc::check(raw.oidc)?,
             data_dir,
         })
     }

@@ -1,5 +1,6 @@
 //! Settings as they are written: flags and variables by clap, the file by serde. Nothing is checked in here.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -98,6 +99,8 @@ settings! {
         postgres: Postgres,
         #[command(flatten)]
         replica: Replica,
+        #[command(flatten)]
+        oidc: Oidc,
         #[command(flatten)]
         link: Link,
         #[command(flatten)]
@@ -263,6 +266,56 @@ settings! {
         /// Playback of a recording that lies in another server's spool: proxy or refuse [default: proxy]
         #[arg(id = "replica-playback", long = "replica-playback", global = true, env = "CALLVAULT_REPLICA_PLAYBACK", value_name = "HOW")]
         playback: String,
+    }
+}
+
+settings! {
+    Oidc {
+        /// Provider of single sign-on whose access tokens let people in, as its tokens name it [default: none]
+        #[arg(id = "oidc-issuer", long = "oidc-issuer", global = true, env = "CALLVAULT_OIDC_ISSUER", value_name = "URL")]
+        issuer: String,
+        /// For whom its tokens are, as it knows this vault, separated by commas; needed with an issuer
+        #[arg(id = "oidc-audience", long = "oidc-audience", global = true, env = "CALLVAULT_OIDC_AUDIENCE", value_name = "NAME", value_delimiter = ',')]
+        audience: Vec<String>,
+        /// Where its keys are published [default: as <issuer>/.well-known/openid-configuration says]
+        #[arg(id = "oidc-jwks-url", long = "oidc-jwks-url", global = true, env = "CALLVAULT_OIDC_JWKS_URL", value_name = "URL")]
+        jwks_url: String,
+        /// Authorities of its TLS certificate, PEM [default: the system's]
+        #[arg(id = "oidc-ca", long = "oidc-ca", global = true, env = "CALLVAULT_OIDC_CA", value_name = "FILE")]
+        ca: PathBuf,
+        /// How its tokens may be signed, separated by commas [default: RS256,PS256,ES256,EdDSA]
+        #[arg(id = "oidc-algorithms", long = "oidc-algorithms", global = true, env = "CALLVAULT_OIDC_ALGORITHMS", value_name = "NAME", value_delimiter = ',')]
+        algorithms: Vec<String>,
+        /// By how much its clock and this machine's may differ, 5m at most [default: 60s]
+        #[arg(id = "oidc-clock-skew", long = "oidc-clock-skew", global = true, env = "CALLVAULT_OIDC_CLOCK_SKEW", value_name = "TIME")]
+        clock_skew: String,
+        /// Bytes of a token, 64KiB at most [default: 16KiB]
+        #[arg(id = "oidc-token-len-max", long = "oidc-token-len-max", global = true, env = "CALLVAULT_OIDC_TOKEN_LEN_MAX", value_name = "SIZE")]
+        token_len_max: String,
+        /// How often its keys are fetched [default: 5m]
+        #[arg(id = "oidc-keys-refresh", long = "oidc-keys-refresh", global = true, env = "CALLVAULT_OIDC_KEYS_REFRESH", value_name = "TIME")]
+        keys_refresh: String,
+        /// Between two fetches that unknown keys cause, and after one that failed [default: 10s]
+        #[arg(id = "oidc-keys-pause", long = "oidc-keys-pause", global = true, env = "CALLVAULT_OIDC_KEYS_PAUSE", value_name = "TIME")]
+        keys_pause: String,
+        /// How long fetched keys are used while the provider is down, 168h at most [default: 24h]
+        #[arg(id = "oidc-keys-max-age", long = "oidc-keys-max-age", global = true, env = "CALLVAULT_OIDC_KEYS_MAX_AGE", value_name = "TIME")]
+        keys_max_age: String,
+        /// How long it may take to fetch them [default: 5s]
+        #[arg(id = "oidc-timeout", long = "oidc-timeout", global = true, env = "CALLVAULT_OIDC_TIMEOUT", value_name = "TIME")]
+        timeout: String,
+        /// Claim whose values give scopes: a name, or a JSON pointer such as /realm_access/roles [default: scope]
+        #[arg(id = "oidc-scopes-claim", long = "oidc-scopes-claim", global = true, env = "CALLVAULT_OIDC_SCOPES_CLAIM", value_name = "CLAIM")]
+        scopes_claim: String,
+        /// What the values stand for, lists of scopes; only from the file. callvault:<scope> stands for that scope by itself
+        #[arg(skip)]
+        scopes: BTreeMap<String, Vec<String>>,
+        /// Claim whose values give the tenants that a person may name [default: none, any tenant]
+        #[arg(id = "oidc-tenants-claim", long = "oidc-tenants-claim", global = true, env = "CALLVAULT_OIDC_TENANTS_CLAIM", value_name = "CLAIM")]
+        tenants_claim: String,
+        /// What those values stand for, lists of tenants, or of "*"; only from the file. Without it they are tenants themselves
+        #[arg(skip)]
+        tenants: BTreeMap<String, Vec<String>>,
     }
 }
 

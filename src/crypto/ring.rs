@@ -112,6 +112,12 @@ impl Ring {
         self.tenants.is_alive(u64::from(tenant.0))
     }
 
+    /// The highest number whose key is destroyed.
+    pub fn last_dead_tenant(&self) -> Option<TenantNumber> {
+        let last = self.tenants.last_dead()?;
+        Some(TenantNumber(u32::try_from(last).expect("a path of 32 bits")))
+    }
+
     /// Destroys every path below `floor` in every tree. A floor below the present one changes nothing.
     pub fn advance(&mut self, floor: Epoch) {
         self.floor = self.floor.max(floor);

@@ -85,6 +85,18 @@ impl<const BITS: u8> Tree<BITS> {
         self.cover.first().map(|subtree| subtree.start)
     }
 
+    /// The path of the last leaf that is dead.
+    pub fn last_dead(&self) -> Option<u64> {
+        let mut end = last::<BITS>(0, 0);
+        for Subtree { start, depth, .. } in self.cover.iter().rev() {
+            if last::<BITS>(*start, *depth) < end {
+                break;
+            }
+            end = start.checked_sub(1)?;
+        }
+        Some(end)
+    }
+
     /// `n u32 || n x (start u64, depth u8, node 32)`, ascending.
     pub fn write(&self, out: &mut Vec<u8>) {
         let count = u32::try_from(self.cover.len()).expect("a cover of 2^32 subtrees does not fit into memory");

@@ -17,6 +17,7 @@
 
 pub mod receipts;
 pub mod replicas;
+mod restored;
 mod stats;
 
 use std::collections::HashSet;
@@ -218,7 +219,7 @@ impl Expire {
         let mark = self.catalog.ring_mark().await.map_err(failed)?;
         let present = self.keyring.find(mark.generation).await.map_err(failed)?;
         if present.generation > mark.generation {
-            self.take_watermark(&mark, &present).await?;
+            self.take_watermark(&mark, &present, now).await?;
         }
         let mark = self.catalog.ring_mark().await.map_err(failed)?;
         let committed = mark.run.filter(|run| run.committed.is_some());
@@ -242,7 +243,7 @@ impl Expire {
     }
 
     /// A ring that is ahead of the catalog: its run died before step 6, or the catalog was restored from a backup.
-    async fn take_watermark(&self, mark: &RingMark, present: &Present) -> Result<(), ExpireError> {
+    async fn take_watermark(&self, mark: &RingMark, present: &Present, now: Timestamp) -> Result<(), ExpireError> {
         let successor_of = |run: &&Run| run.committed.is_none() && run.from_generation + 1 == present.generation;
         let committed = CommittedGeneration { generation: present.generation, ring_after: present.commitment };
         let run = mark.run.as_ref().filter(successor_of).filter(|run| run.floor == present.floor);
@@ -254,7 +255,10 @@ impl Expire {
         // The ring may be another run's, which knew of fewer punctures: they stay queued then.
         let taken = match run.filter(|run| present.is_without(of_run(run))) {
             Some(run) => self.catalog.commit_generation(run.id, committed).await,
-            None => self.catalog.catch_up(present.generation, present.floor).await,
+            None => {
+                self.learn_tenants(present, now).await?;
+                self.catalog.catch_up(present.generation, present.floor).await
+            }
         };
         taken.map_err(failed)
     }

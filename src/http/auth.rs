@@ -1,6 +1,6 @@
 //! From a request's head to a principal with a scope. It happens before a body is polled.
 //!
-//! credentials -> token or certificate -> its address -> its tenant -> its scope -> a person's clearance -> its rate
+//! credentials -> token, certificate or access token of a provider -> its address -> its tenant -> its scope -> a person's clearance -> its rate
 //!
 //! # Secrecy
 //! A token is hashed at once and never logged. What is wrong with a token is not told: unknown, revoked, expired, and its
@@ -12,6 +12,7 @@
 mod address;
 mod credentials;
 mod reason;
+mod signed_on;
 mod uses;
 mod watch;
 
@@ -32,6 +33,7 @@ use crate::model::{
     Class, Error, PersonId, Principal, PrincipalKind, Problem, Result, Scope, Scopes, Slug, Standing, Timestamp,
     TokenId,
 };
+use crate::sso::{Tenants, is_jwt};
 
 /// Who asks, with the tenant's row.
 pub struct Caller {
@@ -62,6 +64,8 @@ struct Known {
     scopes: Scopes,
     /// The only tenant.
     bound_to: Option<Tenant>,
+    /// Without one: those of which a request may name one.
+    may_name: Tenants,
     /// The tenant that the request names.
     named: Option<String>,
     address: Option<IpAddr>,
@@ -82,12 +86,13 @@ impl Face {
     pub async fn authorise_admin(&self, parts: &Parts) -> Result<Administrator> {
         let known = self.know(parts, &[Scope::Admin]).await?;
         let tenant = match (&known.bound_to, &known.named) {
-            (None, None) => None,
+            (None, None) if known.may_name == Tenants::Any => None,
             _ => Some(self.tenant_of(&known).await?),
         };
-        let Known { kind, token, person, bound_to, address, .. } = known;
+        let is_bound = known.bound_to.is_some() || known.may_name != Tenants::Any;
+        let Known { kind, token, person, address, .. } = known;
         let person = person.map(|person| person.id);
-        Ok(Administrator { kind, token, person, tenant, is_bound: bound_to.is_some(), address })
+        Ok(Administrator { kind, token, person, tenant, is_bound, address })
     }
 
     /// Says what was decided behind the door; a refusal is counted.
@@ -95,7 +100,8 @@ impl Face {
         if !is_denial(&error) {
             return error;
         }
-        self.watch.denied(caller.address, caller.principal.token, error)
+        let Principal { token, person, .. } = caller.principal;
+        self.watch.denied(caller.address, counted_as(token, person), error)
     }
 
     async fn authorise_any(&self, parts: &Parts, wanted: &[Scope]) -> Result<Caller> {
@@ -105,7 +111,7 @@ impl Face {
         let is_touched = wanted.iter().any(|scope| scope.reaches_recordings());
         if let Some(standing) = standing.filter(|standing| is_touched && !standing.is_cleared()) {
             let error = Error::new(Problem::NotCleared, standing.to_string());
-            return Err(self.watch.denied(known.address, known.token, error));
+            return Err(self.watch.denied(known.address, known.counted_as(), error));
         }
         let principal = Principal {
             kind: known.kind,
@@ -128,9 +134,9 @@ impl Face {
             Err(Refused { error, .. }) => return Err(error),
         };
         if !wanted.iter().any(|scope| known.scopes.has(*scope)) {
-            return Err(self.watch.denied(address, known.token, no_scope(wanted)));
+            return Err(self.watch.denied(address, known.counted_as(), no_scope(wanted)));
         }
-        if let Some(token) = known.token.filter(|_| wanted != [Scope::Ingest]) {
+        if let Some(token) = known.counted_as().filter(|_| wanted != [Scope::Ingest]) {
             self.watch.admits(token)?;
         }
         Ok(known)
@@ -138,6 +144,9 @@ impl Face {
 
     async fn identify(&self, credentials: Credentials, address: Option<IpAddr>) -> std::result::Result<Known, Refused> {
         let by = match &credentials.shown {
+            Shown::Token(text) if is_jwt(text) => {
+                return Ok(self.identify_signed_on(text, credentials.tenant, address).await?);
+            }
             Shown::Token(text) => TokenKey::Hash(Token::parse(text).ok_or_else(unknown)?.hash()),
             Shown::Certificate(certificate) => TokenKey::Certificate(certificate.0),
         };
@@ -163,6 +172,7 @@ impl Face {
             person,
             scopes: token.scopes,
             bound_to: tenant,
+            may_name: Tenants::Any,
             named: credentials.tenant,
             address,
         })
@@ -175,7 +185,7 @@ impl Face {
                 return Ok(tenant.clone());
             }
             // Whether the one that he names is there is not for him to know.
-            (Some(_), _) => return Err(self.watch.denied(known.address, known.token, unknown())),
+            (Some(_), _) => return Err(self.watch.denied(known.address, known.counted_as(), unknown())),
             (None, None) => {
                 return Err(Error::new(Problem::TenantNeeded, "name the tenant in 'Callvault-Tenant: <slug>'"));
             }
@@ -184,7 +194,14 @@ impl Face {
         let nobody = || Error::new(Problem::NotFound, "there is no such tenant");
         let slug = named.parse::<Slug>().map_err(|_| nobody())?;
         let tenant = self.catalog.tenant(&slug).await.map_err(not_looked_up)?;
-        tenant.filter(|tenant| tenant.offboarded_at.is_none()).ok_or_else(nobody)
+        let tenant = tenant.filter(|tenant| tenant.offboarded_at.is_none() && known.may_name.has(&tenant.slug));
+        tenant.ok_or_else(nobody)
+    }
+}
+
+impl Known {
+    fn counted_as(&self) -> Option<TokenId> {
+        counted_as(self.token, self.person.as_ref().map(|person| person.id))
     }
 }
 
@@ -213,6 +230,11 @@ impl From<Error> for Refused {
     fn from(error: Error) -> Refused {
         Refused { error, token: None }
     }
+}
+
+/// Under what somebody's requests are counted: his token or, by single sign-on, his own id, which no token has.
+fn counted_as(token: Option<TokenId>, person: Option<PersonId>) -> Option<TokenId> {
+    token.or_else(|| person.map(|person| TokenId::from_bytes(*person.as_bytes())))
 }
 
 /// Whether a token counts at all.

@@ -72,6 +72,7 @@ use crate::ingest::Ingest;
 use crate::model::Clock;
 use crate::playback::Playback;
 use crate::reading::Reader;
+use crate::sso::SignOn;
 use auth::{LastUses, Watch};
 use drain::Drain;
 use links::LinkLimits;
@@ -91,6 +92,8 @@ pub struct Face {
     pub peers: Peers,
     pub watch: Watch,
     pub last_uses: LastUses,
+    /// `None`: nobody gets in by single sign-on.
+    pub sign_on: Option<SignOn>,
 }
 
 /// Limits of connections, each a setting but for the first, which the system sets.

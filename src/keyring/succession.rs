@@ -348,6 +348,11 @@ impl Present {
     pub fn is_without(&self, destroyed: impl IntoIterator<Item = Destroyed>) -> bool {
         destroyed.into_iter().all(|key| is_dead_in(&self.loaded.ring, &key))
     }
+
+    /// The highest number of a tenant whose key is destroyed in it.
+    pub fn last_dead_tenant(&self) -> Option<TenantNumber> {
+        self.loaded.ring.last_dead_tenant()
+    }
 }
 
 fn is_dead_in(ring: &Ring, key: &Destroyed) -> bool {

@@ -60,7 +60,7 @@ problems! {
     LengthMismatch = "length-mismatch", Invalid, 400, "The body is not as long as Content-Range says",
         "Send exactly the bytes that Content-Range names.";
     Unauthorized = "unauthorized", Denied, 401, "A token is needed",
-        "Send 'Authorization: Bearer cv_...', or Basic with the tenant's slug as user and the token as password. Tokens are made by 'callvault token create'.";
+        "Send 'Authorization: Bearer cv_...', or Basic with the tenant's slug as user and the token as password. Tokens are made by 'callvault token create'; with oidc.issuer set, people send an access token of that provider, which must be for this vault and not have expired.";
     Forbidden = "forbidden", Denied, 403, "The token may not do this",
         "Use a token that has the scope which the detail names.";
     AddressNotAllowed = "address-not-allowed", Denied, 403, "The token is not taken from this address",

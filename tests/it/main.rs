@@ -31,6 +31,7 @@ mod resumable;
 mod retries;
 mod s3;
 mod secrecy;
+mod sso;
 mod stopping;
 mod store_faults;
 mod support;

@@ -1,5 +1,7 @@
 //! The manifests of k8s/ and the image: they are what Kubernetes takes, and name nothing that the program does not know.
 
+mod keys_in_s3;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -59,8 +61,12 @@ fn resources() -> &'static [Value] {
 }
 
 fn resource(kind: &str, name: &str) -> &'static Value {
+    resource_of(resources(), kind, name)
+}
+
+fn resource_of<'a>(resources: &'a [Value], kind: &str, name: &str) -> &'a Value {
     let is_it = |resource: &&Value| resource["kind"] == kind && resource["metadata"]["name"] == name;
-    resources().iter().find(is_it).unwrap_or_else(|| panic!("there is no {kind} {name}"))
+    resources.iter().find(is_it).unwrap_or_else(|| panic!("there is no {kind} {name}"))
 }
 
 fn list(value: &Value) -> std::slice::Iter<'_, Value> {
@@ -73,9 +79,13 @@ fn text(value: &Value) -> &str {
 
 /// The pods that the manifests make: who makes them, and their specification.
 fn pods() -> [(&'static str, &'static Value); 3] {
-    let job = |name| &resource("CronJob", name)["spec"]["jobTemplate"]["spec"]["template"]["spec"];
+    pods_of(resources())
+}
+
+fn pods_of(resources: &[Value]) -> [(&'static str, &Value); 3] {
+    let job = |name| &resource_of(resources, "CronJob", name)["spec"]["jobTemplate"]["spec"]["template"]["spec"];
     [
-        ("server", &resource("StatefulSet", "callvault")["spec"]["template"]["spec"]),
+        ("server", &resource_of(resources, "StatefulSet", "callvault")["spec"]["template"]["spec"]),
         ("expire", job("callvault-expire")),
         ("init", job("callvault-init")),
     ]
@@ -86,11 +96,15 @@ fn container(pod: &Value) -> &Value {
     &pod["containers"][0]
 }
 
+fn environment(pod: &Value) -> BTreeMap<String, String> {
+    environment_of(resources(), pod)
+}
+
 /// What a container finds in its environment. Names that the kubelet fills in have the value that it would give to the first
 /// replica.
-fn environment(pod: &Value) -> BTreeMap<String, String> {
+fn environment_of(resources: &[Value], pod: &Value) -> BTreeMap<String, String> {
     let named = |resource: &&Value| text(&resource["metadata"]["name"]).starts_with("callvault-settings");
-    let settings = resources().iter().filter(|resource| resource["kind"] == "ConfigMap").find(named);
+    let settings = resources.iter().filter(|resource| resource["kind"] == "ConfigMap").find(named);
     let settings = settings.expect("the settings are there")["data"].as_object().expect("settings");
     let mut found: BTreeMap<_, _> =
         settings.iter().map(|(name, value)| (name.clone(), text(value).to_owned())).collect();
@@ -151,25 +165,30 @@ fn every_file_of_the_manifests_is_used_by_a_kustomization() {
     }
 }
 
-#[test]
-fn every_variable_flag_port_and_path_of_a_manifest_is_known_to_the_program() {
+/// Every variable is one of the program's, and every path that one names is mounted.
+fn assert_known(who: &str, container: &Value, environment: &BTreeMap<String, String>) {
     let help = Command::new(binary()).args(["serve", "--help"]).output().expect("the binary runs");
     // Without its line breaks.
     let help = String::from_utf8_lossy(&help.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
+    let mounts: BTreeSet<_> = list(&container["volumeMounts"]).map(|mount| text(&mount["mountPath"])).collect();
+    for (name, value) in environment {
+        let known = help.contains(&format!("[env: {name}="))
+            || ["CALLVAULT_LOG", "CALLVAULT_LOG_FORMAT"].contains(&name.as_str())
+            || name.starts_with("AWS_");
+        assert!(known, "{who}: the program knows no {name}");
+        let places = value.split(',').map(|place| place.strip_prefix("file://").unwrap_or(place));
+        for place in places.filter(|place| place.starts_with('/')) {
+            let is_mounted = mounts.iter().any(|mount| Path::new(place).starts_with(mount));
+            assert!(is_mounted, "{who}: {name} names {place}, and nothing is mounted there");
+        }
+    }
+}
+
+#[test]
+fn every_variable_flag_port_and_path_of_a_manifest_is_known_to_the_program() {
     for (who, pod) in pods() {
         let (container, environment) = (container(pod), environment(pod));
-        let mounts: BTreeSet<_> = list(&container["volumeMounts"]).map(|mount| text(&mount["mountPath"])).collect();
-        for (name, value) in &environment {
-            let known = help.contains(&format!("[env: {name}="))
-                || ["CALLVAULT_LOG", "CALLVAULT_LOG_FORMAT"].contains(&name.as_str())
-                || name.starts_with("AWS_");
-            assert!(known, "{who}: the program knows no {name}");
-            let places = value.split(',').map(|place| place.strip_prefix("file://").unwrap_or(place));
-            for place in places.filter(|place| place.starts_with('/')) {
-                let is_mounted = mounts.iter().any(|mount| Path::new(place).starts_with(mount));
-                assert!(is_mounted, "{who}: {name} names {place}, and nothing is mounted there");
-            }
-        }
+        assert_known(who, container, &environment);
         for name in OF_THE_SITE {
             assert!(environment.contains_key(name), "{who}: {name} is missing");
         }

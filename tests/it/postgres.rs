@@ -12,7 +12,7 @@ fn on(url: &str) -> Vault {
 }
 
 /// The database's clock is another witness of the time: where a command's is moved, this is moved too.
-fn move_clock(url: &str, seconds: u32) {
+pub fn move_clock(url: &str, seconds: u32) {
     let database = url.rsplit('/').next().expect("a database");
     run(
         url,

@@ -274,7 +274,7 @@ async fn a_token_of_one_network_is_held_to_the_listeners_own_address_through_ano
     let near = Client { http: near, token: token.to_owned() };
 
     assert_eq!(near.get(&other.audio(&id)).await.status(), 200);
-    assert_eq!(Client::new(token).get(&other.audio(&id)).await.status(), 401);
+    assert_eq!(Client::new(token).get(&other.audio(&id)).await.status(), 403);
     let forged = format!("vault-1 {} 127.0.0.2 {}", crate::support::held::now().as_second(), "00".repeat(32));
     let forging = Client::new(token).request("GET", &holder.audio(&id)).header("Callvault-Peer", forged);
     assert_eq!(forging.send().await.expect("an answer").status(), 400);

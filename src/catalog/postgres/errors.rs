@@ -91,10 +91,21 @@ impl Trouble {
         matches!(self, Trouble::Failed(error) if error.code() == Some(&SqlState::FOREIGN_KEY_VIOLATION))
     }
 
+    /// Others held a lock for longer than a statement would wait.
+    pub fn is_of_locks(&self) -> bool {
+        matches!(self, Trouble::Failed(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE))
+    }
+
     /// A statement behind one that failed, in the same transaction.
     pub fn is_echo(&self) -> bool {
         matches!(self, Trouble::Failed(error) if error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION))
     }
+}
+
+/// Whether a verb was not done because others held a lock for as long as it was tried.
+pub(super) fn is_locked(error: &CatalogError) -> bool {
+    let CatalogError::Unavailable(source) = error else { return false };
+    matches!(source.downcast_ref(), Some(Said::Statement { code, .. }) if code == SqlState::LOCK_NOT_AVAILABLE.code())
 }
 
 /// The error of a `COMMIT` after which it is certain that nothing was committed.

@@ -101,8 +101,7 @@ pub(super) async fn announce(db: &Session, announcement: &Announcement) -> Outco
         Some(run) => db.execute("DELETE FROM run WHERE id = $1", &[&int(run.id)]).await?,
         None => 0,
     };
-    // What the run before had destroyed stands in its receipts.
-    db.batch("TRUNCATE died").await?;
+    forget_died(db).await?;
     let sql = format!(
         "INSERT INTO run (started_at, from_generation, floor_before, floor, last_puncture, ring_before)
          VALUES ($1, $2, $3, $4, $5, $6) RETURNING {RUN}"
@@ -121,6 +120,17 @@ pub(super) async fn announce(db: &Session, announcement: &Announcement) -> Outco
         )
         .await?;
     run_row(&row.ok_or_else(|| CatalogError::Damaged("an announced run is missing".into()))?)
+}
+
+/// What the run before had destroyed stands in its receipts. A dump that reads the table keeps it from being emptied, and not
+/// the run from going on: the next one empties it.
+async fn forget_died(db: &Session) -> Outcome<()> {
+    db.batch("SAVEPOINT before; SET LOCAL lock_timeout = '200ms'").await?;
+    match db.batch("TRUNCATE died").await {
+        Ok(()) => db.batch("SET LOCAL lock_timeout TO DEFAULT; RELEASE SAVEPOINT before").await,
+        Err(trouble) if trouble.is_of_locks() => db.batch("ROLLBACK TO SAVEPOINT before").await,
+        Err(trouble) => Err(trouble),
+    }
 }
 
 pub(super) async fn commit_generation(db: &Session, id: u64, committed: CommittedGeneration) -> Outcome<()> {

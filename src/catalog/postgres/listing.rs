@@ -105,7 +105,13 @@ fn push_source(query: &mut Query, listing: &Listing) {
         query.push_with(sql, tokens);
         query.push(if index == 0 { " AS hit" } else { " AS other ON other.id = hit.id" });
     }
-    query.push(" JOIN recording r ON r.id = hit.id AND r.ends = hit.ends");
+    query.push(&format!(" CROSS JOIN LATERAL {} r", row_of("hit")));
+}
+
+/// The recording that a row leads to, by its key and by nothing else: `OFFSET 0` keeps the planner from beginning with all
+/// recordings in the order of their age, in which the answer is wanted, and looking for those that were hit among them.
+fn row_of(found: &str) -> String {
+    format!("(SELECT r.* FROM recording r WHERE r.id = {found}.id AND r.ends = {found}.ends OFFSET 0)")
 }
 
 /// One and the same wrap has the class and is alive.
@@ -137,8 +143,9 @@ pub(super) async fn by_name(db: &Session, tenant: TenantNumber, tokens: &[[u8; 1
 }
 
 pub(super) fn name_sql() -> String {
+    let row = row_of("c");
     format!(
-        "SELECT {COLUMNS} FROM (SELECT r.* FROM content c JOIN recording r ON r.id = c.id AND r.ends = c.ends
+        "SELECT {COLUMNS} FROM (SELECT r.* FROM content c CROSS JOIN LATERAL {row} r
              WHERE c.tenant = $1 AND c.name_token = ANY ($2) AND c.ends >= (SELECT epoch FROM shredded) AND {LIVES}
              ORDER BY r.received_at DESC, r.id DESC LIMIT 1) r {JOINS}"
     )

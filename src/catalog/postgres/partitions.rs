@@ -5,9 +5,10 @@
 //!
 //! # Promise
 //! A row that has no partition of its own lies in the one of the rest and is as good as any other; the next look moves it. No
-//! statement here holds a lock that others wait for longer than [`LOCK_MAX`]: it gives up, and is begun anew.
+//! statement here holds a lock that others wait for longer than [`LOCK_MAX`]: it gives up, and is begun anew. What cannot be
+//! done while a dump of the database reads every table is left to the next look, and keeps nobody out.
 
-use super::errors::Outcome;
+use super::errors::{Outcome, is_locked};
 use super::pool::{Pool, Session};
 use super::rows::Place;
 use super::{Lock, locked};
@@ -27,11 +28,20 @@ const TABLES: [(&str, &str); 4] = [("recording", "ends"), ("content", "ends"), (
 /// Makes what is missing: for the time ahead, and for rows that lie in the rest.
 pub(super) async fn make(pool: &Pool) -> Result<()> {
     for (table, period) in pool.read(|db| async move { missing(&db).await }).await? {
-        pool.write(move |db| {
+        let made = pool.write(move |db| {
             let table = table.clone();
             async move { make_one(&db, &table, period).await }
-        })
-        .await?;
+        });
+        match made.await {
+            Err(error) if is_locked(&error) => {
+                tracing::warn!(
+                    period,
+                    "a partition of the catalog was not made: a dump, or another long transaction, reads it"
+                );
+                break;
+            }
+            made => made?,
+        }
     }
     Ok(())
 }
@@ -94,7 +104,16 @@ pub(super) async fn drop_dead(pool: &Pool, kept: i32) -> Result<usize> {
     let dead = pool.read(move |db| async move { dead(&db, kept).await }).await?;
     let mut count = 0;
     for (period, is_forgotten) in dead {
-        count += pool.write(move |db| async move { drop_one(&db, period, is_forgotten).await }).await?;
+        match pool.write(move |db| async move { drop_one(&db, period, is_forgotten).await }).await {
+            Err(error) if is_locked(&error) => {
+                tracing::warn!(
+                    period,
+                    "a dead period of the catalog was kept: a dump, or another long transaction, reads it"
+                );
+                break;
+            }
+            dropped => count += dropped?,
+        }
     }
     Ok(count)
 }

@@ -190,6 +190,57 @@ async fn rows_without_a_partition_lie_in_the_rest_and_are_moved_by_the_next_look
     assert!(matches!(again.begin(second).await, Err(CatalogError::NameTaken)));
 }
 
+/// What pg_dump holds from its beginning to its end: every table, for reading.
+async fn dump(database: &InDatabase) -> Session {
+    let session = database.postgres().pool.session().await.expect("it answers");
+    let every = "BEGIN; DO $$ DECLARE t regclass; BEGIN
+        FOR t IN SELECT oid FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace
+            LOOP EXECUTE format('LOCK TABLE ONLY %s IN ACCESS SHARE MODE', t); END LOOP; END $$";
+    session.batch(every).await.expect("it is locked");
+    session
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dump_of_the_database_puts_partitions_off_and_keeps_nobody_out() {
+    let database = InDatabase::empty();
+    let (catalog, tenant) = inhabited(&database).await;
+    let dump = dump(&database).await;
+    let late = in_period(tenant, 5);
+    keep(&catalog, &late).await;
+    let left = || database.column("SELECT count(*) FROM recording_rest");
+
+    let opened = database.open();
+
+    assert_eq!(left(), ["1"]);
+    assert_eq!(found(&opened, late.id).await.id, late.id);
+    dump.batch("ROLLBACK").await.expect("it ends");
+    dump.settle();
+    let again = database.open();
+    assert_eq!((left(), found(&again, late.id).await.id), (vec!["0".to_owned()], late.id));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_goes_through_while_a_dump_reads_every_table() {
+    let database = InDatabase::empty();
+    let (catalog, tenant) = inhabited(&database).await;
+    let (first, second) = (in_period(tenant, 4), in_period(tenant, 6));
+    keep(&catalog, &first).await;
+    keep(&catalog, &second).await;
+    run_to(&catalog, end_of(period_of(&first))).await;
+    let dump = dump(&database).await;
+
+    run_to(&catalog, end_of(period_of(&second))).await;
+
+    assert_eq!(found(&catalog, second.id).await.state, State::Shredded);
+    assert_eq!(database.column("SELECT count(*) FROM died"), ["2"], "what could not be emptied waits for the next run");
+    dump.batch("ROLLBACK").await.expect("it ends");
+    dump.settle();
+    let third = in_period(tenant, 8);
+    keep(&catalog, &third).await;
+    run_to(&catalog, end_of(period_of(&third))).await;
+    assert_eq!(database.column("SELECT count(*) FROM died"), ["1"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_period_is_dropped_and_what_was_in_it_is_told_as_gone() {
     let database = InDatabase::empty();

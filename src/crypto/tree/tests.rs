@@ -115,6 +115,7 @@ fn compare<const BITS: u8>(removals: &[Removal], paths: &[u64]) {
     }
     nothing_of_the_dead_is_left(&tree, &model);
     assert_eq!(tree.first_alive().is_none(), tree.cover_count() == 0);
+    assert_eq!(tree.last_dead(), model.punctured.last().copied().max(model.floor.checked_sub(1)));
 }
 
 /// Neither a stored subtree holds a dead path, nor is a stored node one from which a dead leaf can be reached.

@@ -7,6 +7,7 @@ use hyper::http::request::Parts;
 
 use crate::http::metadata::query;
 use crate::model::{Error, Problem, Result, Scope};
+use crate::sso::is_jwt;
 
 /// The tenant that a request is for, where its token is bound to none.
 const TENANT: HeaderName = HeaderName::from_static("callvault-tenant");
@@ -28,11 +29,13 @@ pub enum Shown {
 }
 
 /// For `ingest` alone also `?token=` or `?key=`: some PBXes cannot set headers. A token comes before a certificate.
+/// Secrecy: a person's access token is not taken from an address, which is written down on its way (RFC 6750 section 5.3).
 pub fn read(parts: &Parts, wanted: &[Scope]) -> Result<Credentials> {
     if parts.headers.contains_key(AUTHORIZATION) {
         return in_header(parts);
     }
-    let in_query = || query(parts).into_iter().find(|(name, _)| name == "token" || name == "key");
+    let in_query =
+        || query(parts).into_iter().find(|(name, value)| (name == "token" || name == "key") && !is_jwt(value));
     let in_query = if wanted == [Scope::Ingest] { in_query() } else { None };
     let shown = match (in_query, parts.extensions.get::<ClientCertificate>()) {
         (Some((_, token)), _) => Shown::Token(token),

@@ -148,6 +148,7 @@ impl HeldVault {
             peers: self.app.peers(),
             watch: Watch::new(self.app.config.access.watch),
             last_uses: LastUses::default(),
+            sign_on: None,
         };
         let task = tokio::spawn(serve(listener, Arc::new(face), None, std::future::pending()));
         HeldServer { url: format!("http://{address}"), task }

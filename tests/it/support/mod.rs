@@ -4,7 +4,9 @@ pub mod documented;
 pub mod held;
 pub mod journal;
 pub mod postgres;
+pub mod provider;
 pub mod s3;
+pub mod secrets;
 pub mod secured;
 pub mod slow;
 pub mod wire;
@@ -19,7 +21,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// A vault in a temporary directory, with a tenant `acme` that records, and a token that may do everything. When it is
-/// dropped, the journals of all its processes are held to the rule that no key seals twice under one nonce.
+/// dropped, the journals of all its processes are held to the rule that no key seals twice under one nonce, and no file of it
+/// holds a token.
 pub struct Vault {
     pub dir: TempDir,
     pub token: String,
@@ -202,6 +205,7 @@ impl Drop for Vault {
         if !std::thread::panicking() {
             println!("{} sealings", self.sealings());
             journal::assert_this_process();
+            secrets::assert_no_token(self.dir.path());
         }
     }
 }
