@@ -36,6 +36,7 @@ mod sso;
 mod stopping;
 mod store_faults;
 mod support;
+mod table;
 mod tidy;
 mod tls;
 mod tus_clients;

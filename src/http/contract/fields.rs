@@ -80,11 +80,13 @@ pub const PERSON_ID: &[Parameter] = &[parameter("id", Path, Uuid, "The person's 
 pub const LINK_ID: &[Parameter] = &[parameter("id", Path, Uuid, "The link's id.")];
 pub const LINK: &[Parameter] = &[parameter("link", Path, Text, "As its maker was given it.")];
 
+const SLUG: &str = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
+
 /// On every request with a token.
 pub const TENANT: Parameter =
-    parameter("Callvault-Tenant", InHeader, Text, "The tenant's slug, where the token is bound to none.");
+    parameter("Callvault-Tenant", InHeader, Pattern(SLUG), "The tenant's slug, where the token is bound to none.");
 pub const REASON: &[Parameter] =
-    &[parameter("Callvault-Reason", InHeader, Text, "Why a person listens, without telephone numbers.")];
+    &[parameter("Callvault-Reason", InHeader, Short(200), "Why a person listens, without telephone numbers.")];
 
 const CONTENT_DIGEST: Parameter =
     parameter("Content-Digest", InHeader, Text, "RFC 9530, with `sha-256` or `sha-512`; verified.");
