@@ -345,10 +345,6 @@ impl Expire {
             last_puncture: plan.punctures.last().map_or(0, |puncture| puncture.id),
             ring_before: present.commitment,
         };
-        let intent = Entry::new(now, Action::Expire, Who::SYSTEM).counting(plan.punctures.len() as u64);
-        let intent =
-            intent.noting(format!("everything that ended before {} is about to be destroyed", plan.floor.start()));
-        self.catalog.append_trail(vec![(HOUSE, intent)]).await.map_err(failed)?;
         self.catalog.announce(announcement).await.map_err(failed)
     }
 

@@ -11,7 +11,7 @@ use crate::catalog::{CatalogError, ReceiptRow, Result as CatalogResult, Run};
 use crate::crypto::jws::Statement;
 use crate::crypto::receipt::{MerkleTree, chain_hash};
 use crate::model::text::hex;
-use crate::model::trail::{Action, Entry, Who};
+use crate::model::trail::{Action, Entry, HOUSE, Who};
 use crate::model::{Epoch, RecordingId, TenantNumber, Timestamp};
 
 /// What a receipt says.
@@ -78,7 +78,10 @@ impl Expire {
             let told = Entry::new(now, Action::Destroyed, Who::SYSTEM);
             (receipt.tenant, told.noting(format!("receipt {} of run {}", receipt.number, receipt.run)))
         });
-        self.catalog.append_trail(told.collect()).await?;
+        let run_told = Entry::new(now, Action::Expire, Who::SYSTEM).counting(count);
+        let run_told =
+            run_told.noting(format!("run {}: everything that ended before {} is destroyed", run.id, run.floor.start()));
+        self.catalog.append_trail(told.chain([(HOUSE, run_told)]).collect()).await?;
         self.catalog.finish_run(run.id, receipts).await?;
         Ok(count)
     }

@@ -84,7 +84,7 @@ actions! {
     TenantOffboard = "tenant-offboard",
     /// A second person's part in what needs two.
     Confirm = "confirm",
-    /// A run of expire is about to destroy keys.
+    /// A run of expire has destroyed keys.
     Expire = "expire",
     /// Keys of this tenant are destroyed; the receipt tells which.
     Destroyed = "destroyed",
