@@ -32,11 +32,13 @@ use crate::model::{TenantNumber, Timestamp};
 const BATCH_MAX: usize = 1_000;
 
 type Entries = Vec<(TenantNumber, Entry)>;
+/// Takes the numbers that a caller's entries got.
+type Answer = oneshot::Sender<Result<Vec<u64>>>;
 
 /// Entries that wait for the next transaction.
 #[derive(Default)]
 pub(super) struct Appender {
-    waiting: Mutex<Vec<(Entries, oneshot::Sender<Result<Vec<u64>>>)>>,
+    waiting: Mutex<Vec<(Entries, Answer)>>,
     turn: tokio::sync::Mutex<()>,
 }
 
@@ -80,7 +82,7 @@ impl Appender {
     }
 
     /// The oldest, whole callers at a time.
-    fn take(&self) -> (Vec<Entries>, Vec<oneshot::Sender<Result<Vec<u64>>>>) {
+    fn take(&self) -> (Vec<Entries>, Vec<Answer>) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let mut room = BATCH_MAX;
         let fits = |(entries, _): &&(Entries, _)| {
@@ -227,7 +229,8 @@ async fn append(db: &Session, entries: &Entries) -> Outcome<Vec<u64>> {
     let (numbers, seqs, hashes): (Vec<_>, Vec<_>, Vec<_>) = split(&chained.heads);
     let set: [&(dyn ToSql + Sync); 3] = [&numbers, &seqs, &hashes];
     let (inserted, moved) = tokio::join!(db.execute(INSERT, &columns), db.execute(MOVE_HEADS, &set));
-    (inserted?, moved?);
+    inserted?;
+    moved?;
     Ok(chained.numbers)
 }
 
