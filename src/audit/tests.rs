@@ -87,7 +87,6 @@ fn every_entry_that_is_altered_left_out_moved_or_added_is_named() {
         assert!(found[0].contains(&format!("entry {seq} is not what was chained")), "{found:?}");
 
         // With its own hash put right: what follows contradicts it, or the checkpoint does.
-        let mut altered = altered;
         rechain(&mut altered[..=at], at);
         let found = faults(&altered, &[checkpoint(&sound, COUNT, 1)]);
         let next = seq + 1;
