@@ -67,8 +67,8 @@ fn export(vault: &Vault, tenant: &str) -> String {
 }
 
 fn last_number(lines: &str) -> u64 {
-    let entries = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()?["seq"].as_u64());
-    entries.last().expect("there is an entry")
+    let mut entries = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()?["seq"].as_u64());
+    entries.next_back().expect("there is an entry")
 }
 
 /// A trail of `acme` that is signed up to the number that is returned, and has two entries behind it.
