@@ -10,6 +10,7 @@ use crate::app::Vault;
 use crate::catalog::{CatalogError, Person, PersonChange};
 use crate::crypto::random::random;
 use crate::http::people::{PersonView, changed, checked_day, checked_subject, papers};
+use crate::http::tokens::checked_name;
 use crate::model::trail::{Action, HOUSE};
 use crate::model::{Clearance, PersonId, Timestamp};
 
@@ -68,7 +69,7 @@ pub async fn run(vault: Vault, command: PersonCommand, output: Output) -> Outcom
         PersonCommand::Add(args) => {
             let person = Person {
                 id: PersonId::new(now, random()),
-                name: args.name,
+                name: checked_name(args.name)?,
                 subject: args.subject.map(checked_subject).transpose()?,
                 clearance: Clearance {
                     vog: checked_day("vog", args.vog, now)?,
@@ -90,7 +91,7 @@ pub async fn run(vault: Vault, command: PersonCommand, output: Output) -> Outcom
         }
         PersonCommand::Set(args) => {
             let change = PersonChange {
-                name: args.name,
+                name: args.name.map(checked_name).transpose()?,
                 subject: args.subject.map(|text| none_or(text, |text| Ok(checked_subject(text)?))).transpose()?,
                 vog: args.vog.map(|text| none_or(text, |text| day("vog", &text, now))).transpose()?,
                 nda: args.nda.map(|text| none_or(text, |text| day("nda", &text, now))).transpose()?,

@@ -14,7 +14,7 @@ use crate::app::Vault;
 use crate::catalog::{CatalogError, TokenKey, TokenRow};
 use crate::crypto::random::random;
 use crate::crypto::token::Token;
-use crate::http::tokens::TokenView;
+use crate::http::tokens::{TokenView, checked_name};
 use crate::model::network::networks;
 use crate::model::principal::kind_of;
 use crate::model::trail::{Action, HOUSE};
@@ -148,7 +148,7 @@ pub async fn create(vault: &Vault, new: NewToken) -> Result<Created, Failure> {
         tenant: new.tenant,
         kind,
         person: new.person,
-        name: new.name,
+        name: checked_name(new.name)?,
         scopes,
         hash: token.hash(),
         created_at,

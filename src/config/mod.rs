@@ -411,12 +411,15 @@ fn size(name: &str, text: Option<&str>, default: u64) -> Result<u64, ConfigError
     bytes.ok_or_else(|| ConfigError(format!("{name} {text:?}: a number of bytes, such as 1048576 or 64MiB")))
 }
 
+// Limit: what is added to the time of day stays a time.
+const DURATION_MAX: Duration = Duration::from_secs(3_660 * 86_400);
+
 fn duration(name: &str, text: Option<&str>, default: Duration) -> Result<Duration, ConfigError> {
     let Some(text) = text else { return Ok(default) };
     let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|d| Duration::try_from(d).ok());
     parsed
-        .filter(|duration| !duration.is_zero())
-        .ok_or_else(|| ConfigError(format!("{name} {text:?}: a time span, such as 30s, 5m or 1h")))
+        .filter(|duration| !duration.is_zero() && *duration <= DURATION_MAX)
+        .ok_or_else(|| ConfigError(format!("{name} {text:?}: a time span, such as 30s, 5m or 1h; at most ten years")))
 }
 
 #[cfg(test)]

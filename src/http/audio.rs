@@ -13,14 +13,14 @@ use hyper::header::{
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, StatusCode};
 
-use super::auth::{Caller, may_play};
+use super::auth::{Caller, Grounds, Licence, may_play};
 use super::metadata::query;
 use super::range::{Asked, asked};
 use super::trail::{note_class, note_reason, note_recording};
 use super::{Face, SharedFace};
 use crate::audit::Playing;
 use crate::model::range::ByteRange;
-use crate::model::{Class, Error, Problem, RecordingId, Result, Timestamp};
+use crate::model::{Class, Error, Problem, RecordingId, Result, Scope, Timestamp};
 use crate::playback::{Form, Located, Session};
 
 const SUNSET: HeaderName = HeaderName::from_static("sunset");
@@ -38,7 +38,8 @@ impl Face {
         let located = self.playback.locate(caller.tenant.number, id).await?;
         let named = query(parts).into_iter().find(|(name, _)| name == "class").map(|(_, class)| class);
         let class = choose_class(named.as_deref(), &caller, &located).map_err(|error| self.refuse(&caller, error))?;
-        self.serve_audio(parts, located, class, begun).await
+        let grounds = caller.grounds();
+        self.serve_audio(parts, located, class, grounds, begun).await
     }
 
     /// The audio of a recording, to somebody who may hear it.
@@ -47,8 +48,10 @@ impl Face {
         parts: &Parts,
         located: Located,
         class: Class,
+        grounds: Grounds,
         begun: Instant,
     ) -> Result<Response> {
+        let licence = Licence::new(self.catalog.clone(), self.clock.clone(), grounds, Scope::play(class));
         let (tenant, id) = (located.recording.tenant, located.recording.id);
         note_class(parts, class);
         if let Some(holder) = self.playback.held_elsewhere(&located) {
@@ -64,7 +67,8 @@ impl Face {
             // Its end is not known: there is no length, no part, and no version of it yet.
             response.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("none"));
             if is_get {
-                *response.body_mut() = Body::from_stream(telling(self.playback.follow(located, session), playing, 0));
+                *response.body_mut() =
+                    Body::from_stream(telling(licence.hold(self.playback.follow(located, session)), playing, 0));
             }
             return Ok(response);
         }
@@ -92,7 +96,7 @@ impl Face {
             response.headers_mut().insert(CONTENT_RANGE, ascii(text));
         }
         if let (true, Some(range)) = (is_get, range) {
-            let stream = self.playback.stream(&session, range, form).await?;
+            let stream = licence.hold(self.playback.stream(&session, range, form).await?);
             *response.body_mut() = Body::from_stream(telling(stream, playing, range.first()));
             self.playback.stats.first_byte.note(begun.elapsed());
         }

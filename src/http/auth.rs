@@ -11,6 +11,7 @@
 
 mod address;
 mod credentials;
+mod licence;
 mod reason;
 mod signed_on;
 mod uses;
@@ -21,6 +22,7 @@ use std::net::IpAddr;
 use hyper::http::request::Parts;
 
 pub use credentials::ClientCertificate;
+pub use licence::{Grounds, LOOKED_AT_EVERY, Licence, Still, still};
 pub use uses::LastUses;
 pub use watch::{Watch, WatchLimits};
 
@@ -44,6 +46,8 @@ pub struct Caller {
     /// Of a person: what his clearance was worth when he was let in.
     pub standing: Option<Standing>,
     pub address: Option<IpAddr>,
+    /// The end of his token.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// Who administers, and how far it reaches.
@@ -71,6 +75,8 @@ struct Known {
     /// The tenant that the request names.
     named: Option<String>,
     address: Option<IpAddr>,
+    /// The end of the token; an access token of a provider is asked for anew with each request.
+    expires_at: Option<Timestamp>,
 }
 
 impl Face {
@@ -113,11 +119,23 @@ impl Face {
 
     /// Says what was decided behind the door; a refusal is counted.
     pub fn refuse(&self, caller: &Caller, error: Error) -> Error {
-        if !is_denial(&error) {
-            return error;
-        }
         let Principal { token, person, .. } = caller.principal;
-        self.watch.denied(caller.address, counted_as(token, person), error)
+        self.refuse_known(caller.address, token, person, error)
+    }
+
+    /// The same of whoever administers.
+    pub fn refuse_admin(&self, admin: &Administrator, error: Error) -> Error {
+        self.refuse_known(admin.address, admin.token, admin.person, error)
+    }
+
+    fn refuse_known(
+        &self,
+        address: Option<IpAddr>,
+        token: Option<TokenId>,
+        person: Option<PersonId>,
+        error: Error,
+    ) -> Error {
+        if is_denial(&error) { self.watch.denied(address, counted_as(token, person), error) } else { error }
     }
 
     async fn authorise_any(&self, parts: &Parts, wanted: &[Scope]) -> Result<Caller> {
@@ -138,7 +156,7 @@ impl Face {
             slug: tenant.slug.clone(),
             scopes: known.scopes,
         };
-        Ok(Caller { principal, tenant, standing, address: known.address })
+        Ok(Caller { principal, tenant, standing, address: known.address, expires_at: known.expires_at })
     }
 
     /// Who it is, if he has one of the scopes. What was shown and refused is counted.
@@ -183,8 +201,12 @@ impl Face {
             TokenKey::Certificate(digest) => token.certificate.as_ref() == Some(digest),
             TokenKey::Id(_) => false,
         };
-        if !is_his || !is_alive(&token, tenant.as_ref(), person.as_ref(), self.clock.now()) {
+        if !is_his {
             return Err(unknown().into());
+        }
+        if !is_alive(&token, tenant.as_ref(), person.as_ref(), self.clock.now()) {
+            // It was one of ours, and speaks for itself.
+            return Err(Refused { error: unknown(), token: Some(token.id) });
         }
         let known = Known {
             kind: token.kind,
@@ -195,6 +217,7 @@ impl Face {
             may_name: Tenants::Any,
             named: credentials.tenant,
             address,
+            expires_at: token.expires_at,
         };
         known.note(parts, self.clock.now());
         if !is_in_networks(&token.networks, address) {
@@ -249,6 +272,20 @@ impl Known {
 }
 
 impl Caller {
+    /// By what he listens, and the first end of it that is known beforehand.
+    pub fn grounds(&self) -> Grounds {
+        let cleared_until = match self.standing {
+            Some(Standing::Cleared { until }) => Some(until),
+            _ => None,
+        };
+        Grounds {
+            token: self.principal.token,
+            person: self.principal.person,
+            link: None,
+            until: self.expires_at.into_iter().chain(cleared_until).min(),
+        }
+    }
+
     /// Why he does it: a person must say so, others may.
     pub fn reason(&self, parts: &Parts) -> Result<Option<String>> {
         let reason = reason::read(parts)?;

@@ -44,7 +44,7 @@ const OF_THE_CONNECTION: [HeaderName; 8] =
     [CONNECTION, KEEP_ALIVE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION];
 
 /// What another server passed on is believed for so long, by the two servers' clocks.
-const BELIEVED_S: i64 = 300;
+const BELIEVED_S: u64 = 300;
 
 /// What becomes of a playback whose recording lies in another server's spool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +104,7 @@ impl Peers {
             address => Some(address.parse::<IpAddr>().ok()?),
         };
         let stamped = Stamped { from, to: self.name.as_str(), at: at.parse().ok()?, client };
-        let is_fresh = (now.as_second() - stamped.at).abs() <= BELIEVED_S;
+        let is_fresh = now.as_second().abs_diff(stamped.at) <= BELIEVED_S;
         let is_ours = is_fresh && self.key.is_stamp(&stamped.parts(parts), &unhex(stamp)?);
         is_ours.then_some(client)
     }

@@ -133,7 +133,8 @@ pub async fn item(face: SharedFace, request: Request, id: String) -> Response {
 
 impl Face {
     async fn list_people(&self, parts: &Parts) -> Result<Response> {
-        self.authorise_admin(parts).await?.must_be_of_the_house()?;
+        let admin = self.authorise_admin(parts).await?;
+        self.must_be_of_the_house(&admin)?;
         let now = self.clock.now();
         let people = self.catalog.people().await.map_err(not_done)?;
         note_count(parts, people.len());
@@ -142,7 +143,9 @@ impl Face {
     }
 
     async fn create_person(&self, parts: &Parts, body: Body) -> Result<Response> {
-        self.authorise_admin(parts).await?.must_be_of_the_house()?;
+        let admin = self.authorise_admin(parts).await?;
+        self.must_be_of_the_house(&admin)?;
+        self.must_give_rights(&admin)?;
         let new: NewPerson = self.read_document(parts, body).await?;
         let now = self.clock.now();
         let person = Person {
@@ -161,7 +164,8 @@ impl Face {
     }
 
     async fn show_person(&self, parts: &Parts, id: &str) -> Result<Response> {
-        self.authorise_admin(parts).await?.must_be_of_the_house()?;
+        let admin = self.authorise_admin(parts).await?;
+        self.must_be_of_the_house(&admin)?;
         let person = match id.parse::<PersonId>() {
             Ok(id) => self.catalog.person(id).await.map_err(not_done)?,
             Err(_) => None,
@@ -172,7 +176,8 @@ impl Face {
     }
 
     async fn set_person(&self, parts: &Parts, body: Body, id: &str) -> Result<Response> {
-        self.authorise_admin(parts).await?.must_be_of_the_house()?;
+        let admin = self.authorise_admin(parts).await?;
+        self.must_be_of_the_house(&admin)?;
         let id = id.parse::<PersonId>().map_err(|_| unknown())?;
         let changes: Changes = self.read_document(parts, body).await?;
         let now = self.clock.now();
@@ -184,6 +189,9 @@ impl Face {
             nda: day("nda", changes.nda)?,
             disabled_at: changes.disabled.map(|is_disabled| is_disabled.then_some(now)),
         };
+        if !change.only_disables() {
+            self.must_give_rights(&admin)?;
+        }
         note_subject(parts, id);
         note_what(parts, changed(&change));
         self.note_granted(parts).await?;

@@ -195,7 +195,7 @@ impl Face {
         let known = self.catalog.recording(Some(caller.tenant.number), id).await.map_err(not_read)?;
         let known = known.ok_or_else(|| Error::new(Problem::NotFound, "this tenant has no such recording"))?;
         if let (Ending::Erase, Some(window)) = (ending, self.limits.four_eyes)
-            && let Some(until) = self.waits_for_another(&caller, &known, window).await?
+            && let Some(until) = self.waits_for_another(parts, &caller, &known, window).await?
         {
             note_what(parts, "asked for; waits for a second person");
             return Ok(json(StatusCode::ACCEPTED, &describe_waiting(&known, until)));
@@ -215,6 +215,7 @@ impl Face {
     /// Until when an erasure waits for a second person; `None`: he is the second.
     async fn waits_for_another(
         &self,
+        parts: &Parts,
         caller: &Caller,
         known: &Recording,
         window: Duration,
@@ -228,11 +229,24 @@ impl Face {
             return Ok(None);
         }
         let at = self.clock.now();
-        let until = at + SignedDuration::try_from(window).unwrap_or(SignedDuration::MAX);
+        let window = SignedDuration::try_from(window).unwrap_or(SignedDuration::MAX);
+        let until = at.checked_add(window).unwrap_or(Timestamp::MAX);
         let asked = Asked { tenant: known.tenant, what: format!("erase {}", known.id), person, at, until };
+        let by = match self.catalog.ask(asked.clone()).await.map_err(not_read)? {
+            Confirmation::Waits { until } => return Ok(Some(until)),
+            Confirmation::Confirmed { by } => by,
+        };
+        let first = self.catalog.person(by).await.map_err(not_read)?;
+        if first.is_some_and(|first| first.disabled_at.is_none() && first.clearance.standing(at).is_cleared()) {
+            note_what(parts, format!("asked for by {by}"));
+            return Ok(None);
+        }
+        // Whoever asked counts no more: this one is the first.
         match self.catalog.ask(asked).await.map_err(not_read)? {
             Confirmation::Waits { until } => Ok(Some(until)),
-            Confirmation::Confirmed { .. } => Ok(None),
+            Confirmation::Confirmed { .. } => {
+                Err(Error::new(Problem::Conflict, "others ask for it at this moment; send the request again"))
+            }
         }
     }
 

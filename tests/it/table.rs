@@ -127,6 +127,9 @@ fn expect(operation: &Operation, scopes: &[Scope], cell: Cell, answer: &Answer) 
         Some((403, "/problems/not-cleared"))
     } else if is_people && cell.kind == Kind::App {
         Some((403, "/problems/forbidden"))
+    } else if is_admin && operation.method == "POST" && cell.kind != Kind::App {
+        // A person gives no rights.
+        Some((403, "/problems/forbidden"))
     } else if is_people || (is_admin && !is_item) {
         None
     } else if is_item && cell.whose == Whose::Other {
