@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::wire::{Answer, audio};
+use crate::support::wire::{Answer, Wire, audio};
 use crate::support::{Server, Vault, noise};
 
 const NOW: &str = "2026-11-26 12:00:00";
@@ -188,20 +188,27 @@ fn an_edited_link_and_a_link_to_an_edited_row_are_nothing() {
     assert_eq!(follow(&server, url).body, b"audio");
 }
 
+/// More than the buffers between two sockets take.
+const LONG: usize = 64 << 20;
+
+/// The connection ends before the audio does.
+fn assert_cut(wire: Wire) {
+    let heard = wire.answer().map_or(0, |answer| answer.body.len());
+    assert!(heard < LONG, "all of it was heard");
+}
+
 #[test]
 fn an_answer_that_goes_on_ends_with_the_link_that_it_came_by() {
     let vault = Vault::new();
     let server = vault.serve();
-    // More than the buffers between two sockets take.
-    let id = server.put("a", &noise(3, 64 << 20)).send().id(201);
+    let id = server.put("a", &noise(3, LONG)).send().id(201);
     let url = url(&make(&server, &id, json!({"lifetime_s": 2})));
     let mut wire = server.connect();
     wire.send(server.ask("GET", &url).anonymous().head()).expect("a head");
 
     std::thread::sleep(std::time::Duration::from_secs(3));
 
-    let cut = wire.answer().expect_err("it is cut");
-    assert!(!cut.to_string().is_empty());
+    assert_cut(wire);
 }
 
 #[test]
@@ -209,7 +216,7 @@ fn an_answer_that_goes_on_ends_soon_after_its_token_was_revoked() {
     let vault = Vault::new();
     let made = vault.ok(&["token", "create", "--tenant", "acme", "--name", "t", "--scope", "play:customer"]);
     let server = vault.serve();
-    let id = server.put("a", &noise(3, 64 << 20)).send().id(201);
+    let id = server.put("a", &noise(3, LONG)).send().id(201);
     let mut wire = server.connect();
     let ask = server.ask("GET", &audio(&id)).token(made["token"].as_str().expect("a token"));
     wire.send(ask.head()).expect("a head");
@@ -217,7 +224,7 @@ fn an_answer_that_goes_on_ends_soon_after_its_token_was_revoked() {
     vault.ok(&["token", "revoke", made["id"].as_str().expect("an id")]);
     std::thread::sleep(callvault::http::auth::LOOKED_AT_EVERY + std::time::Duration::from_secs(1));
 
-    wire.answer().expect_err("it is cut");
+    assert_cut(wire);
 }
 
 #[test]
