@@ -17,7 +17,7 @@
 //! | 5 | [`app`], [`config`], [`telemetry`] | wiring, the only place that picks backends; settings; logs and traces |
 //! | 4 | [`http`] | requests become verbs, results become answers; who may ask |
 //! | 3 | [`ingest`], [`playback`], [`expire`] | the three verbs, one file for each story |
-//! | 2b | [`reading`] | the only way from sealed bytes to plaintext; the verbs and `verify` go through it |
+//! | 2b | [`reading`], [`audit`] | the only way from sealed bytes to plaintext; the verbs and `verify` go through it; who did what, chained and signed |
 //! | 2 | [`catalog`], [`keyring`], [`store`], [`spool`] | rows, keys, objects, and sealed bytes on their way |
 //! | 1c | [`disk`], [`bucket`], [`sso`], [`spans`], [`timing`] | syncs that are shared by whoever waits for one; a bucket of S3, for objects and for keys; access tokens of a provider of single sign-on; what a trace is made of; how long work takes |
 //! | 1b | [`outward`] | requests to services outside, over HTTPS |
@@ -80,6 +80,16 @@
 //! `pieces_of_one_upload_are_taken_by_whichever_server_they_reach` and
 //! `a_killed_server_loses_nothing_and_the_others_name_it_until_it_is_back`.
 //!
+//! # The walk of an entry
+//!
+//! [`http::answer`] gives a request its note ([`http::trail`]); [`http::auth`] writes down who asks, the handler what it is about.
+//! Before the answer leaves, the note becomes an entry: [`audit::Trail::append`], [`catalog::Trails::append_trail`], chained by
+//! [`crypto::trail`]. Playbacks are sessions ([`audit::Sessions`]); uploads append in [`ingest`], beside their rows.
+//! [`audit::sealed`] signs heads and cuts what is old with each run of [`expire`]. Proved by
+//! `every_falsified_table_in_postgresql_is_found_with_its_place`, `every_edit_of_an_exported_file_is_found`,
+//! `two_servers_killed_under_load_break_no_chain_in_postgresql`, `a_trail_that_cannot_be_written_answers_503_and_reveals_nothing`
+//! and `every_route_has_a_row_in_the_trails_table`.
+//!
 //! # Where the promises are kept
 //!
 //! | promise | kept in | proved by |
@@ -103,6 +113,7 @@
 #![forbid(unsafe_code)]
 
 pub mod app;
+pub mod audit;
 pub mod bucket;
 pub mod catalog;
 pub mod cli;

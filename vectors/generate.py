@@ -32,6 +32,7 @@ RING = b"callvault/v1/ring"
 NAME = b"callvault/v1/name"
 LABEL = b"callvault/v1/label"
 RECEIPT = b"callvault/v1/receipt"
+TRAIL = b"callvault/v1/trail"
 
 CLASSES = {"customer": 1, "training": 2, "cdr": 3, "finance": 4}
 COMPLETENESS = {"receiving": 0, "complete": 1, "partial": 2}
@@ -913,6 +914,25 @@ def receipt_vectors():
     }
 
 
+def trail_vectors():
+    texts = [
+        '{"at":"2026-11-27T10:00:00.123Z","action":"play","result":"allowed","who":{"kind":"person","id":"4711"},"class":"customer"}',
+        '{"at":"2026-11-27T10:00:01Z","action":"played","result":"allowed","who":{"kind":"person","id":"4711"},"play":1,"ranges":[[0,99],[200,299]]}',
+        '{"reason":"caf\u00e9, \\"quoted\\", \\u0000"}',
+    ]
+    trails = []
+    for tenant in [0, 3, 2**32 - 1]:
+        previous = hashlib.sha256(TRAIL + u8(0) + u32(tenant)).digest()
+        trail = {"tenant": tenant, "genesis": previous.hex(), "entries": []}
+        for seq, text in enumerate(texts, 1):
+            entry = text.encode()
+            previous = hashlib.sha256(TRAIL + u8(1) + u32(tenant) + u64(seq) + previous + entry).digest()
+            line = f'{{"tenant":{tenant},"seq":{seq},"hash":"{previous.hex()}","entry":{text}}}'
+            trail["entries"].append({"seq": seq, "text": text, "hash": previous.hex(), "line": line})
+        trails.append(trail)
+    return trails
+
+
 def main():
     check_primitives()
     rings, generations = ring_vectors()
@@ -926,6 +946,7 @@ def main():
         "generation": generations,
         "token": token_vectors(),
         "receipt": receipt_vectors(),
+        "audit": trail_vectors(),
     }
     for name, vectors in files.items():
         with open(os.path.join(HERE, name + ".json"), "w", encoding="ascii", newline="\n") as file:

@@ -18,6 +18,7 @@ pub use exclusive::Exclusive;
 pub use follow::Follower;
 pub use latest::Latest;
 
+use crate::audit::Trail;
 use crate::bucket::{Bucket, S3Settings};
 use crate::catalog::{CatalogError, SharedCatalog};
 use crate::config::{Config, ConfigError, KeyPlace, KeySource, ReplicaConfig, write_key};
@@ -28,7 +29,8 @@ use crate::http::peers::Peers;
 use crate::ingest::Ingest;
 use crate::keyring::{BucketKeyStore, FileKeyStore, KeyStore, Keyring, KeyringError, Mirrors, Present};
 use crate::model::clock::SystemClock;
-use crate::model::{Clock, Error};
+use crate::model::trail::{Action, Entry, Who};
+use crate::model::{Clock, Error, TenantNumber};
 use crate::playback::Playback;
 use crate::reading::Reader;
 use crate::reading::live::Live;
@@ -74,6 +76,7 @@ pub struct Vault {
     pub expire_stats: Arc<ExpireStats>,
     pub reader: Reader,
     pub clock: Arc<dyn Clock>,
+    pub trail: Trail,
     /// By which reads are refused.
     pub latest: Arc<Latest>,
 }
@@ -162,11 +165,13 @@ impl Vault {
         let reader = Reader { keyring: keyring.clone(), store: store.clone(), spool };
         let live = Live::default();
         let latest = Arc::new(Latest::of(clock.clone()));
+        let trail = Trail { catalog: catalog.clone(), clock: clock.clone() };
         let system = NamedClock { name: "system", clock: clock.clone() };
         Ok(Vault {
             ingest: Ingest {
                 replica: config.replica.name.clone(),
                 catalog: catalog.clone(),
+                trail: trail.clone(),
                 reader: reader.clone(),
                 clock: clock.clone(),
                 limits: config.upload,
@@ -184,7 +189,14 @@ impl Vault {
                 live,
                 stats: Arc::default(),
             },
-            expire: Expire { catalog: catalog.clone(), keyring: keyring.clone(), store, clocks: vec![system] },
+            expire: Expire {
+                catalog: catalog.clone(),
+                keyring: keyring.clone(),
+                store,
+                clocks: vec![system],
+                audit_term: config.audit.term,
+            },
+            trail,
             expire_stats: Arc::default(),
             config,
             catalog,
@@ -197,6 +209,17 @@ impl Vault {
 }
 
 impl Vault {
+    /// What whoever runs a command does, in a trail before it is done.
+    pub async fn note(
+        &self,
+        tenant: TenantNumber,
+        action: Action,
+        told: impl FnOnce(Entry) -> Entry,
+    ) -> Result<(), Error> {
+        let who = Who::operator(rustix::process::getuid().as_raw());
+        self.trail.append(tenant, told(self.trail.entry(action, who))).await.map(|_| ())
+    }
+
     /// This server among those that share the catalog, for [`crate::http::Face`].
     pub fn peers(&self) -> Peers {
         let ReplicaConfig { name, url, playback } = &self.config.replica;

@@ -172,6 +172,12 @@ pub trait Access: Send + Sync + 'static {
 }
 
 impl PersonChange {
+    /// Whether it takes rights away and gives none.
+    pub fn only_disables(&self) -> bool {
+        let gives_nothing = self.name.is_none() && self.subject.is_none() && self.vog.is_none() && self.nda.is_none();
+        gives_nothing && !matches!(self.disabled_at, Some(None))
+    }
+
     pub fn applied_to(self, person: Person) -> Person {
         Person {
             name: self.name.unwrap_or(person.name),

@@ -13,6 +13,7 @@ pub mod recordings;
 pub mod replicas;
 pub mod shredding;
 pub mod tenants;
+pub mod trail;
 
 use super::SharedCatalog;
 
@@ -110,6 +111,12 @@ macro_rules! conformance {
             replicas::states_are_walked_by_holder,
             replicas::replica_is_forgotten_only_when_it_is_dead_and_holds_nothing_alone,
             replicas::clock_of_the_backend_is_near_or_not_there,
+            trail::entries_read_back_as_written_and_chained,
+            trail::each_tenant_and_the_house_have_a_chain_of_their_own,
+            trail::servers_that_append_at_once_make_no_fork_and_no_gap,
+            trail::append_whose_caller_leaves_is_whole_or_absent,
+            trail::pages_of_a_trail_are_newest_first_and_filtered,
+            trail::cut_removes_what_is_old_and_leaves_the_chain_behind_it,
         }
     };
     ($backend:path; $($module:ident::$name:ident,)*) => {

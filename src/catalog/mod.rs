@@ -17,6 +17,7 @@ pub mod postgres;
 mod rules;
 pub mod sqlite;
 mod stored;
+pub mod trail;
 
 #[cfg(test)]
 mod conformance;
@@ -30,6 +31,7 @@ pub use access::{
     Access, Asked, Bearer, Confirmation, LINK_KEPT, LinkRow, LinkSession, Person, PersonChange, TokenKey, TokenRow,
 };
 pub use faults::faults;
+pub use trail::{CheckpointRow, TrailHead, TrailQuery, TrailRow, Trails};
 
 use crate::crypto::wrap::WRAP_LEN;
 use crate::model::ids::CallId;
@@ -414,9 +416,10 @@ pub const NEXT_SPOOLED: u32 = 1_000;
 /// Held while a run works or a server lives; ends when it is dropped or the process dies.
 pub type Lease = Box<dyn Send + Sync>;
 
-/// The verbs; those of who may do what are [`Access`]. See the module for what `Ok` and an error mean.
+/// The verbs; those of who may do what are [`Access`], those of the audit trail [`Trails`]. See the module for what `Ok` and
+/// an error mean.
 #[async_trait]
-pub trait Catalog: Access {
+pub trait Catalog: Access + Trails {
     // Tenants.
 
     /// Gives the next tenant number, from 1, never one that was given before.

@@ -67,6 +67,7 @@ mod settings;
 mod shred;
 mod tenants;
 mod tls;
+mod trail;
 
 use std::sync::Arc;
 
@@ -154,6 +155,7 @@ async fn locked_bits(db: &Session, bytes: [u8; 16]) -> Outcome<()> {
 pub struct Postgres {
     pool: Pool,
     leases: Leases,
+    appender: Arc<trail::Appender>,
     description: String,
     /// How long a recording that is gone is told as such.
     gone_epochs: i32,
@@ -177,6 +179,7 @@ impl Postgres {
         Ok(Postgres {
             pool,
             leases: Leases { server: opened.server, connector: opened.connector },
+            appender: Arc::default(),
             description: opened.description,
             gone_epochs: (settings.limits.gone_keep.as_secs() / EPOCH_S as u64).min(1 << 20) as i32,
         })

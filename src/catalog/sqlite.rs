@@ -26,6 +26,7 @@ mod replicas;
 mod rows;
 mod shred;
 mod tenants;
+mod trail;
 mod writer;
 
 use std::path::{Path, PathBuf};

@@ -46,6 +46,12 @@ fn describe(report: &Report) -> String {
     if report.objects_swept + report.objects_left > 0 {
         text += &format!("{} dead objects swept, {} left.\n", report.objects_swept, report.objects_left);
     }
+    if report.entries_cut > 0 {
+        text += &format!("{} entries of audit trails were past their term and are removed.\n", report.entries_cut);
+    }
+    for fault in &report.trail_faults {
+        text += &format!("an audit trail is not whole and was not signed: {fault}; see 'callvault audit verify'\n");
+    }
     for replica in &report.replicas_behind {
         text += &format!("replica {replica} has not followed yet; its memory ages by its own clock\n");
     }

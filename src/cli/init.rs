@@ -51,7 +51,9 @@ pub async fn run(config: Config, args: InitArgs, output: Output) -> Outcome {
 async fn first_admin(vault: &Vault) -> Result<Option<Created>, Failure> {
     let now = vault.clock.now();
     let tokens = vault.catalog.tokens(None).await?;
-    if tokens.iter().any(|token| token.is_current(now) && token.scopes.has(Scope::Admin)) {
+    if tokens.iter().any(|token| {
+        token.is_current(now) && token.scopes.has(Scope::Admin) && token.tenant.is_none() && token.person.is_none()
+    }) {
         return Ok(None);
     }
     let new = NewToken {

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 bad configuration or arguments; `expire` adds 3 (destruction pending) and 4 (refused by a
 //! guard).
 
+mod audit;
 mod expire;
 mod init;
 mod key;
@@ -80,6 +81,9 @@ enum Command {
     /// Receipts of destruction
     #[command(subcommand)]
     Receipts(receipts::ReceiptsCommand),
+    /// The audit trail: who did what
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Keys
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -151,6 +155,7 @@ async fn obey(command: Command, config: Config, output: Output) -> Outcome {
         Command::Replica(command) => replica::run(Vault::open(config).await?, command, output).await,
         Command::Verify => verify::run(Vault::open(config).await?, output).await,
         Command::Receipts(command) => receipts::run(config, command, output).await,
+        Command::Audit(command) => audit::run(config, command, output).await,
         Command::Key(_) => unreachable!("ran before the settings were read"),
     }
 }

@@ -9,7 +9,9 @@ use super::{Failure, Outcome};
 use crate::app::Vault;
 use crate::catalog::{CatalogError, Person, PersonChange};
 use crate::crypto::random::random;
-use crate::http::people::{PersonView, checked_day, checked_subject};
+use crate::http::people::{PersonView, changed, checked_day, checked_subject, papers};
+use crate::http::tokens::checked_name;
+use crate::model::trail::{Action, HOUSE};
 use crate::model::{Clearance, PersonId, Timestamp};
 
 #[derive(Subcommand)]
@@ -67,7 +69,7 @@ pub async fn run(vault: Vault, command: PersonCommand, output: Output) -> Outcom
         PersonCommand::Add(args) => {
             let person = Person {
                 id: PersonId::new(now, random()),
-                name: args.name,
+                name: checked_name(args.name)?,
                 subject: args.subject.map(checked_subject).transpose()?,
                 clearance: Clearance {
                     vog: checked_day("vog", args.vog, now)?,
@@ -76,22 +78,27 @@ pub async fn run(vault: Vault, command: PersonCommand, output: Output) -> Outcom
                 created_at: now,
                 disabled_at: None,
             };
+            let what = papers(person.clearance.vog, person.clearance.nda);
+            vault.note(HOUSE, Action::PersonAdd, |entry| entry.about(person.id).noting(what)).await?;
             vault.catalog.create_person(person.clone()).await.map_err(not_written)?;
             output.print(&PersonView::of(person, now), |person| format!("{}\n", person.id));
         }
         PersonCommand::List => {
             let people = vault.catalog.people().await?;
+            vault.note(HOUSE, Action::PersonList, |entry| entry.counting(people.len() as u64)).await?;
             let people = people.into_iter().map(|person| PersonView::of(person, now)).collect();
             output.print(&PeopleView { people }, |list| describe(&list.people));
         }
         PersonCommand::Set(args) => {
             let change = PersonChange {
-                name: args.name,
+                name: args.name.map(checked_name).transpose()?,
                 subject: args.subject.map(|text| none_or(text, |text| Ok(checked_subject(text)?))).transpose()?,
                 vog: args.vog.map(|text| none_or(text, |text| day("vog", &text, now))).transpose()?,
                 nda: args.nda.map(|text| none_or(text, |text| day("nda", &text, now))).transpose()?,
                 disabled_at: args.disabled.map(|switch| switch.is_on().then_some(now)),
             };
+            let what = changed(&change);
+            vault.note(HOUSE, Action::PersonSet, |entry| entry.about(args.id).noting(what)).await?;
             let person = vault.catalog.set_person(args.id, change).await.map_err(not_written)?;
             output.print(&PersonView::of(person, now), |person| describe(std::slice::from_ref(person)));
         }

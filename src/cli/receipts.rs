@@ -122,7 +122,7 @@ fn read_text(file: &std::path::Path) -> Result<String, Failure> {
     Ok(text)
 }
 
-fn parse_public_key(text: &str) -> Result<[u8; 32], Failure> {
+pub fn parse_public_key(text: &str) -> Result<[u8; 32], Failure> {
     let mut key = [0; 32];
     let sound = text.len() == 64 && text.is_ascii();
     let parsed = key.iter_mut().enumerate().all(|(index, byte)| {

@@ -1,5 +1,7 @@
 //! `callvault recording`
 
+use std::collections::BTreeMap;
+
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -7,7 +9,8 @@ use super::output::{Output, size, table};
 use super::{Failure, Outcome, tenant};
 use crate::app::Vault;
 use crate::catalog::{CatalogError, Ending, Listing, Recording, Tenant};
-use crate::model::{Class, RecordingId, Slug, State, Timestamp};
+use crate::model::trail::Action;
+use crate::model::{Class, RecordingId, Slug, State, TenantNumber, Timestamp};
 use crate::reading::life::RecordingView;
 
 #[derive(Subcommand)]
@@ -57,6 +60,7 @@ pub async fn run(vault: Vault, command: RecordingCommand, output: Output) -> Out
         RecordingCommand::List(args) => list(&vault, args, output).await,
         RecordingCommand::Show { id } => {
             let recording = vault.catalog.recording(None, id).await?.ok_or_else(|| unknown(id))?;
+            vault.note(recording.tenant, Action::Show, |entry| entry.of(id)).await?;
             let view = view(&vault, &recording).await?;
             output.print(&view, |view| serde_json::to_string_pretty(view).unwrap_or_default() + "\n");
             Ok(())
@@ -80,8 +84,14 @@ async fn list(vault: &Vault, args: ListArgs, output: Output) -> Outcome {
         limit: args.limit,
         ..Listing::default()
     };
+    let rows = vault.catalog.list(listing).await?;
+    let mut counts: BTreeMap<TenantNumber, u64> = tenant.into_iter().map(|tenant| (tenant, 0)).collect();
+    rows.iter().for_each(|row| *counts.entry(row.tenant).or_default() += 1);
+    for (tenant, count) in counts {
+        vault.note(tenant, Action::List, |entry| entry.counting(count)).await?;
+    }
     let mut recordings = Vec::new();
-    for recording in vault.catalog.list(listing).await? {
+    for recording in rows {
         recordings.push(view(vault, &recording).await?);
     }
     output.print(&RecordingsView { recordings }, |list| describe(&list.recordings));
@@ -94,10 +104,12 @@ async fn end(vault: &Vault, id: RecordingId, ending: Ending, output: Output) -> 
                       his own: DELETE /v1/recordings/{id}?erase=1";
         return Err(Failure::Failed(advice.into()));
     }
-    let state = match ending {
-        Ending::Delete => State::Deleted,
-        Ending::Erase => State::Erased,
+    let (state, action) = match ending {
+        Ending::Delete => (State::Deleted, Action::Delete),
+        Ending::Erase => (State::Erased, Action::Erase),
     };
+    let known = vault.catalog.recording(None, id).await?.ok_or_else(|| unknown(id))?;
+    vault.note(known.tenant, action, |entry| entry.of(id)).await?;
     match vault.catalog.end(id, ending, vault.clock.now()).await {
         Ok(_) => {}
         Err(CatalogError::NotFound) => return Err(unknown(id)),

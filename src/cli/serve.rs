@@ -14,10 +14,14 @@ use crate::app::{Certificates, Descriptors, Exclusive, Follower, Vault};
 use crate::config::Config;
 use crate::http::auth::{LastUses, Watch};
 use crate::http::serve::{serve, serve_metrics};
+use crate::http::trail::Traces;
 use crate::http::{Face, SharedFace, WireLimits};
 use crate::ingest::Recovered;
 use crate::model::error::chain;
 use crate::sso::SignOn;
+
+/// A stop is not delayed longer by a catalog that does not answer.
+const TRACES_END_MAX: Duration = Duration::from_secs(5);
 
 /// A start is not delayed longer by what is left in the spool.
 const RECOVERY_BEFORE_SERVING_MAX: Duration = Duration::from_secs(3);
@@ -96,6 +100,7 @@ impl Server {
             peers: vault.peers(),
             watch: Watch::new(vault.config.access.watch),
             last_uses: LastUses::default(),
+            traces: Traces::new(vault.trail.clone(), vault.config.audit.sessions),
             sign_on,
         });
         start_metrics(&vault.config, face.clone()).await?;
@@ -115,7 +120,14 @@ impl Server {
     pub async fn serve(self, stop: impl Future<Output = ()>) {
         tracing::info!(address = %self.address, "serving");
         let secured = self.certificates.as_ref().map(Certificates::present);
-        serve(self.listener, self.face, secured, stop).await;
+        let traces = self.face.traces.clone();
+        tokio::select! {
+            () = serve(self.listener, self.face, secured, stop) => {}
+            () = traces.tend() => unreachable!("it looks after them without an end"),
+        }
+        if tokio::time::timeout(TRACES_END_MAX, traces.end()).await.is_err() {
+            tracing::warn!("what the last playbacks served is not in the audit trail: it cannot be written");
+        }
         drop(self.certificates);
         drop(self.follower);
         if let Err(error) = self.vault.ingest.part().await {

@@ -7,6 +7,7 @@ use super::output::{Output, table};
 use super::{Failure, Outcome};
 use crate::app::Vault;
 use crate::catalog::{NewTenant, Tenant, TenantChange};
+use crate::model::trail::{Action, HOUSE};
 use crate::model::{Slug, Term, Timestamp};
 
 #[derive(Subcommand)]
@@ -99,6 +100,7 @@ pub async fn run(vault: Vault, command: TenantCommand, output: Output) -> Outcom
         TenantCommand::Set(args) => set(&vault, args).await?,
         TenantCommand::Offboard { slug } => {
             let tenant = find(&vault, &slug).await?;
+            vault.note(tenant.number, Action::TenantOffboard, |entry| entry.about(&slug)).await?;
             vault.catalog.offboard_tenant(tenant.number, vault.clock.now()).await?;
             find(&vault, &slug).await?
         }
@@ -123,10 +125,23 @@ async fn create(vault: &Vault, args: CreateArgs) -> Result<Tenant, Failure> {
         created_at: vault.clock.now(),
     };
     let slug = tenant.slug.clone();
-    vault.catalog.create_tenant(tenant).await.map_err(|error| match error {
+    // Its own trail begins with it.
+    vault.note(HOUSE, Action::TenantCreate, |entry| entry.about(&slug)).await?;
+    let made = vault.catalog.create_tenant(tenant).await.map_err(|error| match error {
         crate::catalog::CatalogError::SlugTaken => Failure::Failed(format!("there is a tenant '{slug}' already")),
         error => error.into(),
-    })
+    })?;
+    let terms = (made.customer_term, made.training_term, made.cdr_term);
+    vault
+        .note(made.number, Action::TenantCreate, |entry| entry.about(&slug).noting(told(made.recording, terms)))
+        .await?;
+    Ok(made)
+}
+
+/// What is agreed, for the trail.
+fn told(recording: bool, (customer, training, cdr): (Term, Term, Term)) -> String {
+    let recording = if recording { "on" } else { "off" };
+    format!("recording {recording}, customer {customer}, training {training}, cdr {cdr}")
 }
 
 async fn set(vault: &Vault, args: SetArgs) -> Result<Tenant, Failure> {
@@ -138,6 +153,13 @@ async fn set(vault: &Vault, args: SetArgs) -> Result<Tenant, Failure> {
         training_term: args.training_term,
         cdr_term: args.cdr_term,
     };
+    let terms = (
+        change.customer_term.unwrap_or(tenant.customer_term),
+        change.training_term.unwrap_or(tenant.training_term),
+        change.cdr_term.unwrap_or(tenant.cdr_term),
+    );
+    let told = told(change.recording.unwrap_or(tenant.recording), terms);
+    vault.note(tenant.number, Action::TenantSet, |entry| entry.about(&args.slug).noting(told)).await?;
     Ok(vault.catalog.set_tenant(tenant.number, change).await?)
 }
 

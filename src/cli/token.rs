@@ -11,12 +11,13 @@ use sha2::{Digest, Sha256};
 use super::output::{Output, table};
 use super::{Failure, Outcome, tenant};
 use crate::app::Vault;
-use crate::catalog::{CatalogError, TokenRow};
+use crate::catalog::{CatalogError, TokenKey, TokenRow};
 use crate::crypto::random::random;
 use crate::crypto::token::Token;
-use crate::http::tokens::TokenView;
+use crate::http::tokens::{TokenView, checked_name};
 use crate::model::network::networks;
 use crate::model::principal::kind_of;
+use crate::model::trail::{Action, HOUSE};
 use crate::model::{PersonId, PrincipalKind, Scope, Slug, TenantNumber, Timestamp, TokenId};
 
 #[derive(Subcommand)]
@@ -117,12 +118,16 @@ pub async fn run(vault: Vault, command: TokenCommand, output: Output) -> Outcome
             };
             let tenants = vault.catalog.tenants().await?;
             let slug = |number| tenants.iter().find(|tenant| Some(tenant.number) == number).map(|tenant| &tenant.slug);
+            vault.note(number.unwrap_or(HOUSE), Action::TokenList, |entry| entry).await?;
             let rows = vault.catalog.tokens(number).await?;
             let tokens = rows.into_iter().map(|row| (slug(row.tenant), row));
             let tokens = tokens.map(|(slug, row)| TokenView::of(row, slug)).collect();
             output.print(&TokensView { tokens }, |list| describe(&list.tokens));
         }
         TokenCommand::Revoke { id } => {
+            let found = vault.catalog.token(TokenKey::Id(id)).await?;
+            let tenant = found.and_then(|bearer| bearer.token.tenant).unwrap_or(HOUSE);
+            vault.note(tenant, Action::TokenRevoke, |entry| entry.about(id)).await?;
             vault.catalog.revoke_token(id, vault.clock.now()).await.map_err(|error| match error {
                 CatalogError::NotFound => Failure::Failed(format!("there is no token {id}")),
                 error => error.into(),
@@ -143,7 +148,7 @@ pub async fn create(vault: &Vault, new: NewToken) -> Result<Created, Failure> {
         tenant: new.tenant,
         kind,
         person: new.person,
-        name: new.name,
+        name: checked_name(new.name)?,
         scopes,
         hash: token.hash(),
         created_at,
@@ -154,6 +159,8 @@ pub async fn create(vault: &Vault, new: NewToken) -> Result<Created, Failure> {
         certificate: new.certificate,
     };
     let id = row.id.to_string();
+    let told = format!("{} with {}", row.kind, row.scopes);
+    vault.note(new.tenant.unwrap_or(HOUSE), Action::TokenCreate, |entry| entry.about(&id).noting(told)).await?;
     vault.catalog.create_token(row).await.map_err(|error| match error {
         CatalogError::NotFound => Failure::Failed("there is no such person: see 'callvault person list'".into()),
         CatalogError::WrongState => {

@@ -4,6 +4,7 @@
 //! both, and a secret that others on the machine can read is refused.
 
 mod access;
+mod audit;
 mod oidc;
 mod otlp;
 mod raw;
@@ -20,6 +21,7 @@ use ipnet::IpNet;
 use thiserror::Error;
 
 pub use access::AccessConfig;
+pub use audit::AuditConfig;
 pub use raw::RawSettings;
 pub use replica::ReplicaConfig;
 pub use secret::{EXAMPLE_KEY, key_from_text, key_text, read_key, refuse_readable_by_others, write_key};
@@ -66,6 +68,7 @@ pub struct Config {
     pub expire_every: Option<Duration>,
     pub drain_timeout: Duration,
     pub access: AccessConfig,
+    pub audit: AuditConfig,
     pub replica: ReplicaConfig,
     /// `None`: nobody gets in by single sign-on.
     pub single_sign_on: Option<sso::Settings>,
@@ -199,6 +202,7 @@ impl Config {
                 every => Some(duration("expire.every", every, EXPIRE_EVERY)?),
             },
             drain_timeout: duration("drain.timeout", raw.drain.timeout.as_deref(), DRAIN_TIMEOUT)?,
+            audit: AuditConfig::check(&raw.audit)?,
             access: AccessConfig::check(
                 raw.four_eyes,
                 raw.four_eyes_window.as_deref(),
@@ -411,12 +415,15 @@ fn size(name: &str, text: Option<&str>, default: u64) -> Result<u64, ConfigError
     bytes.ok_or_else(|| ConfigError(format!("{name} {text:?}: a number of bytes, such as 1048576 or 64MiB")))
 }
 
+// Limit: what is added to the time of day stays a time.
+const DURATION_MAX: Duration = Duration::from_secs(3_660 * 86_400);
+
 fn duration(name: &str, text: Option<&str>, default: Duration) -> Result<Duration, ConfigError> {
     let Some(text) = text else { return Ok(default) };
     let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|d| Duration::try_from(d).ok());
     parsed
-        .filter(|duration| !duration.is_zero())
-        .ok_or_else(|| ConfigError(format!("{name} {text:?}: a time span, such as 30s, 5m or 1h")))
+        .filter(|duration| !duration.is_zero() && *duration <= DURATION_MAX)
+        .ok_or_else(|| ConfigError(format!("{name} {text:?}: a time span, such as 30s, 5m or 1h; at most ten years")))
 }
 
 #[cfg(test)]

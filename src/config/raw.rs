@@ -94,6 +94,8 @@ settings! {
         #[command(flatten)]
         expire: Expire,
         #[command(flatten)]
+        audit: Audit,
+        #[command(flatten)]
         drain: Drain,
         #[command(flatten)]
         postgres: Postgres,
@@ -226,6 +228,20 @@ settings! {
         /// How often `serve` runs expire itself, or never [default: 1h]
         #[arg(id = "expire-every", long = "expire-every", global = true, env = "CALLVAULT_EXPIRE_EVERY", value_name = "TIME")]
         every: String,
+    }
+}
+
+settings! {
+    Audit {
+        /// How long entries of audit trails are kept, 1mo to 120mo [default: 24mo]
+        #[arg(id = "audit-term", long = "audit-term", global = true, env = "CALLVAULT_AUDIT_TERM", value_name = "TERM")]
+        term: String,
+        /// A playback session that asks for nothing for so long is over, and what it served is written [default: 5m]
+        #[arg(id = "audit-session-idle", long = "audit-session-idle", global = true, env = "CALLVAULT_AUDIT_SESSION_IDLE", value_name = "TIME")]
+        session_idle: String,
+        /// What a session that goes on has served is written at the latest after so long [default: 15m]
+        #[arg(id = "audit-session-write", long = "audit-session-write", global = true, env = "CALLVAULT_AUDIT_SESSION_WRITE", value_name = "TIME")]
+        session_write: String,
     }
 }
 

@@ -13,6 +13,8 @@ pub const NAME: &[u8] = b"callvault/v1/name";
 pub const LABEL: &[u8] = b"callvault/v1/label";
 /// The key that signs receipts of destruction.
 pub const RECEIPT: &[u8] = b"callvault/v1/receipt";
+/// The hashes of an audit trail.
+pub const TRAIL: &[u8] = b"callvault/v1/trail";
 /// The key of the frames of a recording that is still arriving, in the spool's log.
 pub const SPOOL: &[u8] = b"callvault/v1/spool";
 /// The key under which servers of one vault tell each other for whom they ask. No stored bytes depend on it.

@@ -10,6 +10,8 @@
 //! `uses_max` is 0 for any number; `address16` is IPv6, IPv4 in its mapped form, and all zero for any. Every part has a fixed
 //! length, so no two conditions run into each other.
 //!
+//! Who made it and whether it was revoked stand in the catalog alone: who can write there can undo a revocation, and no more.
+//!
 //! # Secrecy
 //! No database makes or opens a link, and none outlives its recording: with the data key its link key is gone.
 

@@ -18,12 +18,15 @@
 //! | [`token`] | bearer tokens |
 //! | [`link`] | playback links |
 //! | [`receipt`] | Merkle root, signature |
+//! | [`jws`] | signed statements |
+//! | [`trail`] | the chain of an audit trail |
 
 pub mod blob;
 pub mod frame;
 pub mod header;
 #[cfg(debug_assertions)]
 pub mod journal;
+pub mod jws;
 pub mod keys;
 pub mod labels;
 pub mod link;
@@ -32,6 +35,7 @@ pub mod receipt;
 pub mod ring;
 pub mod stream;
 pub mod token;
+pub mod trail;
 pub mod tree;
 pub mod wrap;
 

@@ -16,6 +16,7 @@ use super::receipt::{DigestOfTags, MerkleTree, Signer, chain_hash, verify_signat
 use super::ring::{self, Level, Ring, RingHead, read_generation, write_generation};
 use super::stream::{Opener, Sealer};
 use super::token::Token;
+use super::trail::{entry_hash, genesis};
 use super::tree::Tree;
 use super::wrap::{Binding, unwrap, wrap_with_nonce};
 use super::{CryptoError, labels};
@@ -831,6 +832,41 @@ fn receipts_of_the_vectors_are_signed_and_verified_and_every_defect_is_refused()
     }
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TrailVector {
+    tenant: u32,
+    genesis: Hex,
+    entries: Vec<EntryVector>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EntryVector {
+    seq: u64,
+    text: String,
+    hash: Hex,
+    line: String,
+}
+
+#[test]
+fn entries_of_the_vectors_are_chained_as_their_lines_say() {
+    let vectors: Vec<TrailVector> = read(include_str!("../../vectors/audit.json"));
+
+    for v in vectors {
+        let tenant = TenantNumber(v.tenant);
+        let mut previous = genesis(tenant);
+        assert_eq!(hex(&previous), v.genesis);
+        for entry in v.entries {
+            previous = entry_hash(tenant, entry.seq, &previous, &entry.text);
+            assert_eq!(hex(&previous), entry.hash, "tenant {}, entry {}", v.tenant, entry.seq);
+            let (head, text) = entry.line.split_once(",\"entry\":").expect("a line has an entry");
+            assert_eq!(text.strip_suffix('}'), Some(entry.text.as_str()));
+            assert!(head.ends_with(&format!("\"seq\":{},\"hash\":\"{:?}\"", entry.seq, entry.hash)));
+        }
+    }
+}
+
 #[test]
 fn labels_are_the_strings_that_stored_bytes_depend_on() {
     let all = [
@@ -844,8 +880,9 @@ fn labels_are_the_strings_that_stored_bytes_depend_on() {
         labels::NAME,
         labels::LABEL,
         labels::RECEIPT,
+        labels::TRAIL,
     ];
-    let ends = ["ggm", "kek", "wrap", "object", "index", "blob", "ring", "name", "label", "receipt"];
+    let ends = ["ggm", "kek", "wrap", "object", "index", "blob", "ring", "name", "label", "receipt", "trail"];
     for (label, end) in all.into_iter().zip(ends) {
         assert_eq!(label, format!("callvault/v1/{end}").as_bytes());
     }

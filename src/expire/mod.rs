@@ -32,12 +32,14 @@ use tracing::Instrument;
 pub use receipts::{ReceiptBody, VerifyReport, verify_chain};
 pub use stats::ExpireStats;
 
+use crate::audit;
 use crate::catalog::{
     Announcement, CommittedGeneration, Lease, Puncture, QueuedPuncture, RingMark, Run, SharedCatalog,
 };
 use crate::keyring::{Destroyed, Keyring, KeyringError, Present};
 use crate::model::error::chain;
 use crate::model::term::TERM_MIN;
+use crate::model::trail::{Action, Entry, HOUSE, TrailTerm, Who};
 use crate::model::{Clock, Epoch, ObjectId, Timestamp};
 use crate::spans;
 use crate::store::{Store, StoreError};
@@ -91,6 +93,8 @@ pub struct Expire {
     pub store: Store,
     /// At least one: the machine's first. The catalog's and the store's are asked besides, where they are other machines'.
     pub clocks: Vec<NamedClock>,
+    /// How long audit trails are kept.
+    pub audit_term: TrailTerm,
 }
 
 /// What a run did.
@@ -110,6 +114,11 @@ pub struct Report {
     /// Multipart uploads that nobody finished.
     pub uploads_aborted: u64,
     pub leftovers_destroyed: u64,
+    /// Audit trails whose heads were signed, and entries that were past their term.
+    pub checkpoints: u64,
+    pub entries_cut: u64,
+    /// Audit trails that are not whole and were not signed; `callvault audit verify` tells more.
+    pub trail_faults: Vec<String>,
     /// Replicas that have not followed; their memory ages by their own clocks.
     pub replicas_behind: Vec<String>,
     /// Steps 5 to 8.
@@ -160,6 +169,7 @@ impl Expire {
             advanced = self.advance(&clocks, confirmed, &mut report).await;
         }
         let plan = advanced?;
+        self.seal_trails(clocks.earliest, &mut report).await?;
         self.sweep(&mut report).instrument(spans::part("expire sweep")).await?;
         report.replicas_behind =
             self.wait_for_replicas(report.generation).instrument(spans::part("expire replicas")).await;
@@ -268,11 +278,38 @@ impl Expire {
         let taken = match run.filter(|run| present.is_without(of_run(run))) {
             Some(run) => self.catalog.commit_generation(run.id, committed).await,
             None => {
+                self.tell_restored(mark, present).await?;
                 self.learn_tenants(present, now).await?;
                 self.catalog.catch_up(present.generation, present.floor).await
             }
         };
         taken.map_err(failed)
+    }
+
+    /// Every trail says from here on that it may lack what was appended after the backup.
+    async fn tell_restored(&self, mark: &RingMark, present: &Present) -> Result<(), ExpireError> {
+        let now = self.clocks[0].clock.now();
+        let told = Entry::new(now, Action::Restored, Who::SYSTEM);
+        let (catalog, keys) = (mark.generation, present.generation);
+        let told = told.noting(format!("the catalog was of generation {catalog} and the keys of {keys}"));
+        let mut trails = self.catalog.trail_tenants().await.map_err(failed)?;
+        trails.retain(|tenant| *tenant != HOUSE);
+        let trails = [HOUSE].into_iter().chain(trails).map(|tenant| (tenant, told.clone()));
+        self.catalog.append_trail(trails.collect()).await.map_err(failed)?;
+        Ok(())
+    }
+
+    /// Past the point of no return nothing is undone by a trail that cannot be signed; it is told, and tried again.
+    async fn seal_trails(&self, now: Timestamp, report: &mut Report) -> Result<(), ExpireError> {
+        let signer = self.keyring.signer();
+        let sealed = audit::sealed(&self.catalog, &signer, self.audit_term, now, report.generation).await;
+        let sealed = sealed.map_err(pending)?;
+        for fault in &sealed.faults {
+            tracing::error!(event = "integrity", fault, "an audit trail is not whole, and was not signed");
+        }
+        (report.checkpoints, report.entries_cut) = (sealed.checkpoints, sealed.cut);
+        report.trail_faults = sealed.faults;
+        Ok(())
     }
 
     /// Step 3.

@@ -4,14 +4,14 @@
 //! [`ReceiptBody`]; `previous` is the SHA-256 of the receipt before it, as text, which makes a receipt that was left out,
 //! exchanged or reordered visible.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use super::Expire;
 use crate::catalog::{CatalogError, ReceiptRow, Result as CatalogResult, Run};
-use crate::crypto::receipt::{MerkleTree, Signer, chain_hash, verify_signature};
+use crate::crypto::jws::Statement;
+use crate::crypto::receipt::{MerkleTree, chain_hash};
 use crate::model::text::hex;
+use crate::model::trail::{Action, Entry, HOUSE, Who};
 use crate::model::{Epoch, RecordingId, TenantNumber, Timestamp};
 
 /// What a receipt says.
@@ -49,21 +49,6 @@ pub struct ClassBody {
     pub last_epoch: Timestamp,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Head {
-    alg: String,
-    typ: String,
-    jwk: Jwk,
-}
-
-/// RFC 8037.
-#[derive(Serialize, Deserialize)]
-struct Jwk {
-    kty: String,
-    crv: String,
-    x: String,
-}
-
 /// What verification found.
 #[derive(Clone, Debug, Serialize)]
 pub struct VerifyReport {
@@ -72,6 +57,7 @@ pub struct VerifyReport {
     pub faults: Vec<String>,
 }
 
+const RECEIPT: Statement = Statement("receipt");
 const PAGE: u32 = 1_000;
 
 impl Expire {
@@ -84,10 +70,18 @@ impl Expire {
         for tenant in self.catalog.run_tenants(run.id).await? {
             let previous = self.catalog.last_receipt(tenant).await?;
             let body = self.receipt(&run, tenant, previous.as_ref(), now).await?;
-            let (number, jws) = (body.number, sign(&signer, &body));
+            let (number, jws) = (body.number, RECEIPT.sign(&signer, &body));
             receipts.push(ReceiptRow { tenant, run: run.id, number, jws });
         }
         let count = receipts.len() as u64;
+        let told = receipts.iter().map(|receipt| {
+            let told = Entry::new(now, Action::Destroyed, Who::SYSTEM);
+            (receipt.tenant, told.noting(format!("receipt {} of run {}", receipt.number, receipt.run)))
+        });
+        let run_told = Entry::new(now, Action::Expire, Who::SYSTEM).counting(count);
+        let run_told =
+            run_told.noting(format!("run {}: everything that ended before {} is destroyed", run.id, run.floor.start()));
+        self.catalog.append_trail(told.chain([(HOUSE, run_told)]).collect()).await?;
         self.catalog.finish_run(run.id, receipts).await?;
         Ok(count)
     }
@@ -149,16 +143,6 @@ fn class_body(count: &crate::catalog::ClassCount) -> ClassBody {
     }
 }
 
-fn sign(signer: &Signer, body: &ReceiptBody) -> String {
-    let jwk = Jwk { kty: "OKP".into(), crv: "Ed25519".into(), x: URL_SAFE_NO_PAD.encode(signer.public_key()) };
-    let head = Head { alg: "EdDSA".into(), typ: "callvault-receipt+jws".into(), jwk };
-    let head = serde_json::to_vec(&head).expect("a head has only texts");
-    let body = serde_json::to_vec(body).expect("a receipt has only texts and numbers");
-    let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(head), URL_SAFE_NO_PAD.encode(body));
-    let signature = signer.sign(signed.as_bytes());
-    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
-}
-
 /// Verifies receipts of one tenant, ascending: signatures under `public_key`, numbers, and the chain.
 pub fn verify_chain<'a>(public_key: &[u8; 32], receipts: impl IntoIterator<Item = &'a str>) -> VerifyReport {
     let mut report = VerifyReport { receipts: 0, faults: Vec::new() };
@@ -186,13 +170,5 @@ pub fn verify_chain<'a>(public_key: &[u8; 32], receipts: impl IntoIterator<Item 
 
 /// The body of one receipt whose signature holds.
 pub fn read(public_key: &[u8; 32], jws: &str) -> std::result::Result<ReceiptBody, String> {
-    let malformed = || "it is no JWS in compact form".to_owned();
-    let (signed, signature) = jws.rsplit_once('.').ok_or_else(malformed)?;
-    let (_, body) = signed.split_once('.').ok_or_else(malformed)?;
-    let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| malformed())?;
-    if !verify_signature(public_key, signed.as_bytes(), &signature) {
-        return Err("its signature does not hold under the public key".into());
-    }
-    let body = URL_SAFE_NO_PAD.decode(body).map_err(|_| malformed())?;
-    serde_json::from_slice(&body).map_err(|_| "it is signed, but holds no receipt".into())
+    RECEIPT.read(public_key, jws)
 }

@@ -22,6 +22,7 @@ use tower_service::Service;
 
 use super::auth::ClientCertificate;
 use super::traced::{self, Within};
+use super::trail::{Note, concluded};
 use super::{SharedFace, cors, later};
 
 /// What stands on every answer that says nothing else in its place.
@@ -93,6 +94,10 @@ impl Answers {
         }
         // HTTP/2 resets the one stream; its other requests go on.
         let ends_by_refusal = request.version() < Version::HTTP_2 && !http_body::Body::is_end_stream(request.body());
+        let note = Note::of(request.method(), request.uri().path());
+        if let Some(note) = &note {
+            request.extensions_mut().insert(note.clone());
+        }
         let (face, line, mut router) = (self.face.clone(), self.line, self.router.clone());
         let origin = cors::origin(&face.limits.cors_origins, request.headers());
         let answer = later::answer(async move {
@@ -103,6 +108,9 @@ impl Answers {
         });
         async move {
             let mut response = answer.await;
+            if let Some(note) = note {
+                response = Box::pin(concluded(face.clone(), note, response)).await;
+            }
             // What is left of a refused body is not read as a next request: the client is told not to send one here.
             if ends_by_refusal && !response.status().is_success() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -4,6 +4,8 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
 use hyper::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
     CONTENT_TYPE, ETAG, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS,
@@ -11,12 +13,14 @@ use hyper::header::{
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, StatusCode};
 
-use super::auth::{Caller, may_play};
+use super::auth::{Caller, Grounds, Licence, may_play};
 use super::metadata::query;
 use super::range::{Asked, asked};
+use super::trail::{note_class, note_reason, note_recording};
 use super::{Face, SharedFace};
+use crate::audit::Playing;
 use crate::model::range::ByteRange;
-use crate::model::{Class, Error, Problem, RecordingId, Result, Timestamp};
+use crate::model::{Class, Error, Problem, RecordingId, Result, Scope, Timestamp};
 use crate::playback::{Form, Located, Session};
 use crate::spans;
 
@@ -30,11 +34,13 @@ impl Face {
     async fn answer_playback(&self, parts: &Parts, id: RecordingId) -> Result<Response> {
         let begun = Instant::now();
         let caller = self.authorise_listener(parts).await?;
-        caller.reason(parts)?;
+        note_recording(parts, id);
+        note_reason(parts, caller.reason(parts)?.as_deref());
         let located = self.playback.locate(caller.tenant.number, id).await?;
         let named = query(parts).into_iter().find(|(name, _)| name == "class").map(|(_, class)| class);
         let class = choose_class(named.as_deref(), &caller, &located).map_err(|error| self.refuse(&caller, error))?;
-        self.serve_audio(parts, located, class, begun).await
+        let grounds = caller.grounds();
+        self.serve_audio(parts, located, class, grounds, begun).await
     }
 
     /// The audio of a recording, to somebody who may hear it.
@@ -43,11 +49,14 @@ impl Face {
         parts: &Parts,
         located: Located,
         class: Class,
+        grounds: Grounds,
         begun: Instant,
     ) -> Result<Response> {
-        let id = located.recording.id;
+        let licence = Licence::new(self.catalog.clone(), self.clock.clone(), grounds, Scope::play(class));
+        let (tenant, id) = (located.recording.tenant, located.recording.id);
+        note_class(parts, class);
         spans::note_recording(id);
-        spans::note_tenant(located.recording.tenant);
+        spans::note_tenant(tenant);
         if let Some(holder) = self.playback.held_elsewhere(&located) {
             return self.play_from(parts, holder).await;
         }
@@ -55,16 +64,19 @@ impl Face {
         let follows = flag(parts, "follow")?;
         if follows && located.recording.plain_len.is_none() {
             let session = self.playback.open_to_follow(&located, class).await?;
+            let playing = self.note_playing(parts, tenant, id, class).await?;
             let mut response = Response::new(Body::empty());
             describe(response.headers_mut(), &session, id);
             // Its end is not known: there is no length, no part, and no version of it yet.
             response.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("none"));
             if is_get {
-                *response.body_mut() = Body::from_stream(self.playback.follow(located, session));
+                *response.body_mut() =
+                    Body::from_stream(telling(licence.hold(self.playback.follow(located, session)), playing, 0));
             }
             return Ok(response);
         }
         let session = self.playback.open(&located, class).await?;
+        let playing = self.note_playing(parts, tenant, id, class).await?;
         let plain_len = session.plain_len();
         let form = if flag(parts, "raw")? { Form::Raw } else { Form::Playable };
         let etag = session.etag(form);
@@ -87,11 +99,26 @@ impl Face {
             response.headers_mut().insert(CONTENT_RANGE, ascii(text));
         }
         if let (true, Some(range)) = (is_get, range) {
-            *response.body_mut() = Body::from_stream(self.playback.stream(&session, range, form).await?);
+            let stream = licence.hold(self.playback.stream(&session, range, form).await?);
+            *response.body_mut() = Body::from_stream(telling(stream, playing, range.first()));
             self.playback.stats.first_byte.note(begun.elapsed());
         }
         Ok(response)
     }
+}
+
+/// What leaves is written down on its way.
+fn telling<E>(
+    stream: impl Stream<Item = std::result::Result<Bytes, E>> + Send,
+    playing: Playing,
+    first: u64,
+) -> impl Stream<Item = std::result::Result<Bytes, E>> + Send {
+    let mut next = first;
+    stream.inspect(move |piece| {
+        let len = piece.as_ref().map_or(0, Bytes::len) as u64;
+        playing.serves(next, len);
+        next += len;
+    })
 }
 
 /// The class that is named; else the first that the recording has and the caller may play.

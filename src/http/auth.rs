@@ -11,6 +11,7 @@
 
 mod address;
 mod credentials;
+mod licence;
 mod reason;
 mod signed_on;
 mod uses;
@@ -21,14 +22,17 @@ use std::net::IpAddr;
 use hyper::http::request::Parts;
 
 pub use credentials::ClientCertificate;
+pub use licence::{Grounds, LOOKED_AT_EVERY, Licence, Still, still};
 pub use uses::LastUses;
 pub use watch::{Watch, WatchLimits};
 
 use self::address::is_in_networks;
 use self::credentials::{Credentials, Shown};
 use super::Face;
+use super::trail::{note_address, note_tenant, note_who};
 use crate::catalog::{Bearer, CatalogError, Person, Tenant, TokenKey, TokenRow};
 use crate::crypto::token::Token;
+use crate::model::trail::Who;
 use crate::model::{
     Class, Error, PersonId, Principal, PrincipalKind, Problem, Result, Scope, Scopes, Slug, Standing, Timestamp,
     TokenId,
@@ -43,6 +47,8 @@ pub struct Caller {
     /// Of a person: what his clearance was worth when he was let in.
     pub standing: Option<Standing>,
     pub address: Option<IpAddr>,
+    /// The end of his token.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// Who administers, and how far it reaches.
@@ -70,6 +76,8 @@ struct Known {
     /// The tenant that the request names.
     named: Option<String>,
     address: Option<IpAddr>,
+    /// The end of the token; an access token of a provider is asked for anew with each request.
+    expires_at: Option<Timestamp>,
 }
 
 impl Face {
@@ -91,25 +99,52 @@ impl Face {
             _ => Some(self.tenant_of(&known).await?),
         };
         tenant.iter().for_each(|tenant| spans::note_tenant(tenant.number));
+        if let Some(tenant) = &tenant {
+            note_tenant(parts, tenant.number);
+        }
         let is_bound = known.bound_to.is_some() || known.may_name != Tenants::Any;
         let Known { kind, token, person, address, .. } = known;
         let person = person.map(|person| person.id);
         Ok(Administrator { kind, token, person, tenant, is_bound, address })
     }
 
+    /// Lets in who may read a trail: of the tenant that his token belongs to or that he names; `None`: of the house.
+    pub async fn authorise_auditor(&self, parts: &Parts) -> Result<Option<Tenant>> {
+        let known = self.know(parts, &[Scope::Audit]).await?;
+        if known.bound_to.is_none() && known.named.is_none() && known.may_name == Tenants::Any {
+            return Ok(None);
+        }
+        let tenant = self.tenant_of(&known).await?;
+        note_tenant(parts, tenant.number);
+        Ok(Some(tenant))
+    }
+
     /// Says what was decided behind the door; a refusal is counted.
     pub fn refuse(&self, caller: &Caller, error: Error) -> Error {
-        if !is_denial(&error) {
-            return error;
-        }
         let Principal { token, person, .. } = caller.principal;
-        self.watch.denied(caller.address, counted_as(token, person), error)
+        self.refuse_known(caller.address, token, person, error)
+    }
+
+    /// The same of whoever administers.
+    pub fn refuse_admin(&self, admin: &Administrator, error: Error) -> Error {
+        self.refuse_known(admin.address, admin.token, admin.person, error)
+    }
+
+    fn refuse_known(
+        &self,
+        address: Option<IpAddr>,
+        token: Option<TokenId>,
+        person: Option<PersonId>,
+        error: Error,
+    ) -> Error {
+        if is_denial(&error) { self.watch.denied(address, counted_as(token, person), error) } else { error }
     }
 
     async fn authorise_any(&self, parts: &Parts, wanted: &[Scope]) -> Result<Caller> {
         let known = self.know(parts, wanted).await?;
         let tenant = self.tenant_of(&known).await?;
         spans::note_tenant(tenant.number);
+        note_tenant(parts, tenant.number);
         let standing = known.person.as_ref().map(|person| person.clearance.standing(self.clock.now()));
         let is_touched = wanted.iter().any(|scope| scope.reaches_recordings());
         if let Some(standing) = standing.filter(|standing| is_touched && !standing.is_cleared()) {
@@ -124,14 +159,15 @@ impl Face {
             slug: tenant.slug.clone(),
             scopes: known.scopes,
         };
-        Ok(Caller { principal, tenant, standing, address: known.address })
+        Ok(Caller { principal, tenant, standing, address: known.address, expires_at: known.expires_at })
     }
 
     /// Who it is, if he has one of the scopes. What was shown and refused is counted.
     async fn know(&self, parts: &Parts, wanted: &[Scope]) -> Result<Known> {
-        let credentials = credentials::read(parts, wanted)?;
         let address = self.client_address(parts)?;
-        let known = match self.identify(credentials, address).await {
+        note_address(parts, address);
+        let credentials = credentials::read(parts, wanted)?;
+        let known = match self.identify(parts, credentials, address).await {
             Ok(known) => known,
             Err(Refused { error, token }) if is_denial(&error) => return Err(self.watch.denied(address, token, error)),
             Err(Refused { error, .. }) => return Err(error),
@@ -145,10 +181,17 @@ impl Face {
         Ok(known)
     }
 
-    async fn identify(&self, credentials: Credentials, address: Option<IpAddr>) -> std::result::Result<Known, Refused> {
+    async fn identify(
+        &self,
+        parts: &Parts,
+        credentials: Credentials,
+        address: Option<IpAddr>,
+    ) -> std::result::Result<Known, Refused> {
         let by = match &credentials.shown {
             Shown::Token(text) if is_jwt(text) => {
-                return Ok(self.identify_signed_on(text, credentials.tenant, address).await?);
+                let known = self.identify_signed_on(text, credentials.tenant, address).await?;
+                known.note(parts, self.clock.now());
+                return Ok(known);
             }
             Shown::Token(text) => TokenKey::Hash(Token::parse(text).ok_or_else(unknown)?.hash()),
             Shown::Certificate(certificate) => TokenKey::Certificate(certificate.0),
@@ -161,15 +204,14 @@ impl Face {
             TokenKey::Certificate(digest) => token.certificate.as_ref() == Some(digest),
             TokenKey::Id(_) => false,
         };
-        if !is_his || !is_alive(&token, tenant.as_ref(), person.as_ref(), self.clock.now()) {
+        if !is_his {
             return Err(unknown().into());
         }
-        if !is_in_networks(&token.networks, address) {
-            let error = Error::new(Problem::AddressNotAllowed, "this token is not taken from your address");
-            return Err(Refused { error, token: Some(token.id) });
+        if !is_alive(&token, tenant.as_ref(), person.as_ref(), self.clock.now()) {
+            // It was one of ours, and speaks for itself.
+            return Err(Refused { error: unknown(), token: Some(token.id) });
         }
-        self.last_uses.note(&self.catalog, &token, self.clock.now());
-        Ok(Known {
+        let known = Known {
             kind: token.kind,
             token: Some(token.id),
             person,
@@ -178,7 +220,15 @@ impl Face {
             may_name: Tenants::Any,
             named: credentials.tenant,
             address,
-        })
+            expires_at: token.expires_at,
+        };
+        known.note(parts, self.clock.now());
+        if !is_in_networks(&token.networks, address) {
+            let error = Error::new(Problem::AddressNotAllowed, "this token is not taken from your address");
+            return Err(Refused { error, token: Some(token.id) });
+        }
+        self.last_uses.note(&self.catalog, &token, self.clock.now());
+        Ok(known)
     }
 
     /// The one tenant that a request is for.
@@ -203,12 +253,42 @@ impl Face {
 }
 
 impl Known {
+    fn note(&self, parts: &Parts, now: Timestamp) {
+        note_who(parts, self.who(now), self.bound_to.as_ref().map(|tenant| tenant.number));
+    }
+
+    /// As a trail tells him.
+    fn who(&self, now: Timestamp) -> Who {
+        let standing = self.person.as_ref().map(|person| person.clearance.standing(now).word());
+        Who {
+            kind: self.kind.as_str(),
+            id: self.person.as_ref().map(|person| person.id.to_string()),
+            token: self.token,
+            address: self.address,
+            clearance: standing,
+        }
+    }
+
     fn counted_as(&self) -> Option<TokenId> {
         counted_as(self.token, self.person.as_ref().map(|person| person.id))
     }
 }
 
 impl Caller {
+    /// By what he listens, and the first end of it that is known beforehand.
+    pub fn grounds(&self) -> Grounds {
+        let cleared_until = match self.standing {
+            Some(Standing::Cleared { until }) => Some(until),
+            _ => None,
+        };
+        Grounds {
+            token: self.principal.token,
+            person: self.principal.person,
+            link: None,
+            until: self.expires_at.into_iter().chain(cleared_until).min(),
+        }
+    }
+
     /// Why he does it: a person must say so, others may.
     pub fn reason(&self, parts: &Parts) -> Result<Option<String>> {
         let reason = reason::read(parts)?;

@@ -5,7 +5,8 @@
 //!
 //! # Promise
 //! A link plays nothing that its maker could not play at that moment: it ends with his token, with his clearance, and with the
-//! recording. What stands in it is made of the recording's key ([`crate::crypto::link`]); no database holds it.
+//! recording. One that a person made by single sign-on lives for `link.lifetime` at most: what his provider takes away is not
+//! known here. What stands in it is made of the recording's key ([`crate::crypto::link`]); no database holds it.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -22,16 +23,18 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::audio::choose_class;
-use super::auth::{is_alive, may_play};
+use super::auth::{Grounds, Still, may_play, still};
 use super::recordings::{json, method_not_allowed};
 use super::tokens::{not_done, unprocessable};
+use super::trail::{note_address, note_class, note_reason, note_recording, note_subject, note_what, note_who};
 use super::{Face, SharedFace};
-use crate::catalog::{CatalogError, LinkRow, LinkSession, TokenKey};
+use crate::catalog::{CatalogError, LinkRow, LinkSession};
 use crate::crypto::keys::LinkKey;
 use crate::crypto::link::{self, Conditions, LinkText};
 use crate::crypto::random::random;
 use crate::model::shape::{Address, AudioClass, Moment};
-use crate::model::{Class, Error, LinkId, Problem, RecordingId, Result, Scope, Timestamp};
+use crate::model::trail::Who;
+use crate::model::{Class, Error, Kind, LinkId, Problem, RecordingId, Result, Scope, Timestamp, TokenId};
 use crate::playback::Located;
 
 /// Settings `link.*`.
@@ -113,13 +116,19 @@ pub async fn play(face: SharedFace, request: Request, text: String) -> Response 
 impl Face {
     async fn make_link(&self, parts: &Parts, body: Body, recording: RecordingId) -> Result<Response> {
         let caller = self.authorise_listener(parts).await?;
-        caller.reason(parts)?;
+        note_recording(parts, recording);
+        note_reason(parts, caller.reason(parts)?.as_deref());
         let new: NewLink = self.read_document(parts, body).await?;
         let located = self.playback.locate(caller.tenant.number, recording).await?;
         let class =
             choose_class(new.class.as_deref(), &caller, &located).map_err(|error| self.refuse(&caller, error))?;
         let now = self.clock.now();
         let expires_at = self.end_of_link(&new, &located, class, now)?;
+        let expires_at = match caller.principal.token {
+            Some(_) => expires_at,
+            // What a provider has taken away is not known here: a link by single sign-on does not live for days.
+            None => expires_at.min(now + SignedDuration::try_from(self.limits.links.lifetime).unwrap_or_default()),
+        };
         if new.uses == Some(0) {
             return Err(unprocessable("'uses' is a number from 1 on"));
         }
@@ -138,6 +147,10 @@ impl Face {
         };
         let key = self.link_key(&located, class)?;
         let text = link::write(&conditions(&row), &key);
+        note_class(parts, class);
+        note_subject(parts, row.id);
+        note_what(parts, format!("until {expires_at}"));
+        self.note_granted(parts).await?;
         self.catalog.create_link(row.clone()).await.map_err(not_done)?;
         let made = Made {
             id: row.id.to_string(),
@@ -199,6 +212,9 @@ impl Face {
             let error = Error::new(Problem::Forbidden, format!("this token has no scope 'play:{}'", link.class));
             return Err(self.refuse(&caller, error));
         }
+        note_recording(parts, link.recording);
+        note_subject(parts, id);
+        self.note_granted(parts).await?;
         match self.catalog.revoke_link(id, self.clock.now()).await {
             Ok(()) | Err(CatalogError::NotFound) => Ok(StatusCode::NO_CONTENT.into_response()),
             Err(error) => Err(not_done(error)),
@@ -208,16 +224,25 @@ impl Face {
     async fn play_by_link(&self, parts: &Parts, text: &str) -> Result<Response> {
         let begun = Instant::now();
         let address = self.client_address(parts)?;
+        note_address(parts, address);
         let denied = |error| self.watch.denied(address, None, error);
         let unknown = || denied(Error::new(Problem::NotFound, "there is no such link"));
         let text = LinkText::parse(text).ok_or_else(unknown)?;
         let link = self.catalog.link(text.id).await.map_err(not_done)?.ok_or_else(unknown)?;
-        let located = self.playback.locate(link.tenant, link.recording).await?;
-        let key = self.link_key(&located, link.class)?;
+        // Whoever cannot show the link is told no more of its recording than that the link is over.
+        let gone = |error: Error| if error.kind() == Kind::Gone { denied(ended()) } else { error };
+        let located = self.playback.locate(link.tenant, link.recording).await.map_err(gone)?;
+        let key = self.link_key(&located, link.class).map_err(gone)?;
         // Invariant: nothing of the row is believed before this; its conditions are what was signed.
         if !text.keeps(&conditions(&link), &key) {
             return Err(unknown());
         }
+        self.watch.admits(TokenId::from_bytes(*link.id.as_bytes()))?;
+        let id = Some(link.id.to_string());
+        let who = Who { kind: "link", id, token: link.token, address, clearance: None };
+        note_who(parts, who, Some(link.tenant));
+        note_recording(parts, link.recording);
+        note_class(parts, link.class);
         let now = self.clock.now();
         if link.revoked_at.is_some() || now >= link.expires_at {
             return Err(ended());
@@ -226,39 +251,29 @@ impl Face {
             return Err(denied(Error::new(Problem::AddressNotAllowed, "this link does not play at your address")));
         }
         self.maker_still_may(&link, now).await?;
-        if parts.method == Method::GET && link.uses_max.is_some() {
-            let until = now + SignedDuration::try_from(self.limits.links.session).unwrap_or(SignedDuration::MAX);
+        if link.uses_max.is_some() {
+            let session = SignedDuration::try_from(self.limits.links.session).unwrap_or(SignedDuration::MAX);
+            let until = now.checked_add(session).unwrap_or(Timestamp::MAX);
             let player = player(&link, address, parts);
             let may_go_on = self.catalog.use_link(LinkSession { link: link.id, player, now, until }).await;
             if !may_go_on.map_err(not_done)? {
                 return Err(ended());
             }
         }
-        self.serve_audio(parts, located, link.class, begun).await
+        let until = Some(link.expires_at);
+        let grounds = Grounds { token: link.token, person: link.person, link: Some(link.id), until };
+        self.serve_audio(parts, located, link.class, grounds, begun).await
     }
 
     /// A link is as good as its maker: without a valid token, or a person's clearance, it plays nothing.
     async fn maker_still_may(&self, link: &LinkRow, now: Timestamp) -> Result<()> {
-        let (mut is_good, mut person) = (true, None);
-        if let Some(token) = link.token {
-            let bearer = self.catalog.token(TokenKey::Id(token)).await.map_err(not_done)?;
-            is_good = bearer.as_ref().is_some_and(|bearer| {
-                bearer.token.scopes.has(Scope::play(link.class))
-                    && is_alive(&bearer.token, bearer.tenant.as_ref(), bearer.person.as_ref(), now)
-            });
-            person = bearer.and_then(|bearer| bearer.person);
-        } else if let Some(id) = link.person {
-            person = self.catalog.person(id).await.map_err(not_done)?;
-            is_good = person.as_ref().is_some_and(|person| person.disabled_at.is_none());
-        }
-        if !is_good {
-            return Err(ended());
-        }
-        match person.map(|person| person.clearance.standing(now)) {
-            Some(standing) if !standing.is_cleared() => {
+        let maker = (link.token, link.person);
+        match still(&self.catalog, maker, Scope::play(link.class), now).await.map_err(not_done)? {
+            Still::Allowed => Ok(()),
+            Still::NotCleared => {
                 Err(Error::new(Problem::NotCleared, "whoever made this link is not cleared to listen any more"))
             }
-            _ => Ok(()),
+            Still::Withdrawn => Err(ended()),
         }
     }
 }

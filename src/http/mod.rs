@@ -26,13 +26,16 @@
 //! | [`tokens`], [`people`] | administration: who may do what, and who is cleared |
 //! | [`document`] | small JSON documents that a request carries |
 //! | [`receipts`] | `GET /v1/receipts` |
+//! | [`audit`] | `GET /v1/audit` |
 //! | [`peers`] | requests about what another server holds are passed on to it |
+//! | [`trail`] | what requests leave in the audit trail |
 //! | [`problem`] | errors as RFC 9457, and the pages that explain them |
 //! | [`traced`] | the span of a request |
 //! | [`ops`] | health, readiness, metrics |
 
 pub mod answer;
 pub mod audio;
+pub mod audit;
 pub mod auth;
 pub mod body;
 pub mod contract;
@@ -60,6 +63,7 @@ pub mod serve;
 pub mod tls;
 pub mod tokens;
 pub mod traced;
+pub mod trail;
 pub mod upload;
 
 use std::sync::Arc;
@@ -79,6 +83,7 @@ use auth::{LastUses, Watch};
 use drain::Drain;
 use links::LinkLimits;
 use peers::Peers;
+use trail::Traces;
 
 /// What the routes need: verbs, and limits of the wire.
 pub struct Face {
@@ -94,6 +99,7 @@ pub struct Face {
     pub peers: Peers,
     pub watch: Watch,
     pub last_uses: LastUses,
+    pub traces: Traces,
     /// `None`: nobody gets in by single sign-on.
     pub sign_on: Option<SignOn>,
 }

@@ -28,6 +28,7 @@ use hyper::{HeaderMap, Method, Request, StatusCode};
 use self::passing::{Gate, Passing};
 use self::wire::Wire;
 use super::body::TimedBody;
+use super::trail::note_elsewhere;
 use super::{Face, traced};
 use crate::crypto::keys::PeerKey;
 use crate::model::text::{hex, unhex};
@@ -43,7 +44,7 @@ const OF_THE_CONNECTION: [HeaderName; 8] =
     [CONNECTION, KEEP_ALIVE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION];
 
 /// What another server passed on is believed for so long, by the two servers' clocks.
-const BELIEVED_S: i64 = 300;
+const BELIEVED_S: u64 = 300;
 
 /// What becomes of a playback whose recording lies in another server's spool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +104,7 @@ impl Peers {
             address => Some(address.parse::<IpAddr>().ok()?),
         };
         let stamped = Stamped { from, to: self.name.as_str(), at: at.parse().ok()?, client };
-        let is_fresh = (now.as_second() - stamped.at).abs() <= BELIEVED_S;
+        let is_fresh = now.as_second().abs_diff(stamped.at) <= BELIEVED_S;
         let is_ours = is_fresh && self.key.is_stamp(&stamped.parts(parts), &unhex(stamp)?);
         is_ours.then_some(client)
     }
@@ -129,6 +130,7 @@ impl Face {
         let (wire, request) = self.connect(parts, holder).await?;
         let answered = wire.ask(without_body(request)).await;
         let (head, body, guard) = answered.map_err(|error| no_answer(holder, error))?;
+        note_elsewhere(parts);
         let body = Body::from_stream(wire::guarded(body, guard));
         Ok(answer(head, body))
     }
@@ -138,6 +140,7 @@ impl Face {
         let (wire, request) = self.connect(parts, holder).await?;
         if matches!(parts.method, Method::GET | Method::HEAD | Method::DELETE) {
             let (head, body) = wire.ask_whole(without_body(request)).await.map_err(|error| no_answer(holder, error))?;
+            note_elsewhere(parts);
             return Ok(answer(head, Body::from(body)));
         }
         self.drain.admit()?;
@@ -151,7 +154,10 @@ impl Face {
             }
         });
         match wire.send_whole(request).await {
-            Ok((head, body)) => Ok(answer(head, Body::from(body))),
+            Ok((head, body)) => {
+                note_elsewhere(parts);
+                Ok(answer(head, Body::from(body)))
+            }
             Err(error) => Err(match broke.reason() {
                 Some(reason) => {
                     let detail =

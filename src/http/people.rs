@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::document::told;
 use super::recordings::{json, method_not_allowed};
 use super::tokens::{checked_name, not_done, unprocessable};
+use super::trail::{note_count, note_subject, note_what};
 use super::{Face, SharedFace};
 use crate::catalog::{CatalogError, Person, PersonChange};
 use crate::crypto::random::random;
@@ -132,15 +133,19 @@ pub async fn item(face: SharedFace, request: Request, id: String) -> Response {
 
 impl Face {
     async fn list_people(&self, parts: &Parts) -> Result<Response> {
-        self.authorise_admin(parts).await?.must_be_of_the_house()?;
+        let admin = self.authorise_admin(parts).await?;
+        self.must_be_of_the_house(&admin)?;
         let now = self.clock.now();
         let people = self.catalog.people().await.map_err(not_done)?;
+        note_count(parts, people.len());
         let people = people.into_iter().map(|person| PersonView::of(person, now)).collect();
         Ok(json(StatusCode::OK, &People { people }))
     }
 
     async fn create_person(&self, parts: &Parts, body: Body) -> Result<Response> {
-        self.authorise_admin(parts).await?.must_be_of_the_house()?;
+        let admin = self.authorise_admin(parts).await?;
+        self.must_be_of_the_house(&admin)?;
+        self.must_give_rights(&admin)?;
         let new: NewPerson = self.read_document(parts, body).await?;
         let now = self.clock.now();
         let person = Person {
@@ -151,22 +156,28 @@ impl Face {
             created_at: now,
             disabled_at: None,
         };
+        note_subject(parts, person.id);
+        note_what(parts, papers(person.clearance.vog, person.clearance.nda));
+        self.note_granted(parts).await?;
         self.catalog.create_person(person.clone()).await.map_err(not_written)?;
         Ok(json(StatusCode::CREATED, &PersonView::of(person, now)))
     }
 
     async fn show_person(&self, parts: &Parts, id: &str) -> Result<Response> {
-        self.authorise_admin(parts).await?.must_be_of_the_house()?;
+        let admin = self.authorise_admin(parts).await?;
+        self.must_be_of_the_house(&admin)?;
         let person = match id.parse::<PersonId>() {
             Ok(id) => self.catalog.person(id).await.map_err(not_done)?,
             Err(_) => None,
         };
         let person = person.ok_or_else(unknown)?;
+        note_subject(parts, person.id);
         Ok(json(StatusCode::OK, &PersonView::of(person, self.clock.now())))
     }
 
     async fn set_person(&self, parts: &Parts, body: Body, id: &str) -> Result<Response> {
-        self.authorise_admin(parts).await?.must_be_of_the_house()?;
+        let admin = self.authorise_admin(parts).await?;
+        self.must_be_of_the_house(&admin)?;
         let id = id.parse::<PersonId>().map_err(|_| unknown())?;
         let changes: Changes = self.read_document(parts, body).await?;
         let now = self.clock.now();
@@ -178,9 +189,38 @@ impl Face {
             nda: day("nda", changes.nda)?,
             disabled_at: changes.disabled.map(|is_disabled| is_disabled.then_some(now)),
         };
+        if !change.only_disables() {
+            self.must_give_rights(&admin)?;
+        }
+        note_subject(parts, id);
+        note_what(parts, changed(&change));
+        self.note_granted(parts).await?;
         let person = self.catalog.set_person(id, change).await.map_err(not_written)?;
         Ok(json(StatusCode::OK, &PersonView::of(person, now)))
     }
+}
+
+/// A clearance, for the trail.
+pub fn papers(vog: Option<Date>, nda: Option<Date>) -> String {
+    let day = |day: Option<Date>| day.map_or("none".into(), |day| day.to_string());
+    format!("vog {}, nda {}", day(vog), day(nda))
+}
+
+/// What changes, for the trail: no name and no subject.
+pub fn changed(change: &PersonChange) -> String {
+    let day = |name, day: Option<Option<Date>>| {
+        day.map(|day| format!("{name} {}", day.map_or("none".into(), |day| day.to_string())))
+    };
+    let whether = |name: &str, is_changed: bool| is_changed.then(|| name.to_owned());
+    let disabled = change.disabled_at.map(|at| if at.is_some() { "disabled" } else { "enabled" }.to_owned());
+    let parts = [
+        whether("name", change.name.is_some()),
+        whether("subject", change.subject.is_some()),
+        day("vog", change.vog),
+        day("nda", change.nda),
+        disabled,
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// A paper bears no day that is yet to come, wherever on earth it was written.

@@ -101,6 +101,7 @@ impl Error {
         let status = StatusCode::from_u16(problem.status()).expect("the table holds valid statuses");
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;
+        response.extensions_mut().insert(problem);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match status {

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::recordings::json;
+use super::trail::note_count;
 use super::{Face, SharedFace};
 use crate::model::{Error, Problem, Result, Scope};
 
@@ -27,6 +28,7 @@ impl Face {
         let caller = self.authorise(parts, Scope::Audit).await?;
         let rows = self.catalog.receipts(caller.tenant.number).await;
         let rows = rows.map_err(|e| Error::new(Problem::Unavailable, "the catalog does not answer").because(e))?;
+        note_count(parts, rows.len());
         let receipts = rows.into_iter().rev().map(|row| row.jws).collect();
         Ok(json(StatusCode::OK, &Receipts { receipts }))
     }

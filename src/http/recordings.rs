@@ -15,11 +15,13 @@ use serde::Serialize;
 
 use super::auth::Caller;
 use super::metadata::query;
+use super::trail::{note_action, note_count, note_recording, note_what};
 use super::{Face, SharedFace, audio, links, upload};
 use crate::catalog::{Asked, CatalogError, Confirmation, Ending, Listing, Recording, Tenant};
 use crate::model::call::FIELD_LEN_MAX;
 use crate::model::epoch::GRACE;
 use crate::model::shape::Moment;
+use crate::model::trail::Action;
 use crate::model::{Class, Epoch, Error, Problem, RecordingId, Result, Scope, State, Timestamp};
 use crate::reading::ReadError;
 use crate::reading::life::{self, RecordingView};
@@ -99,6 +101,7 @@ impl Face {
         let caller = self.authorise(parts, Scope::Read).await?;
         let now = self.clock.now();
         let listing = self.read_listing(parts, &caller.tenant, now)?;
+        note_what(parts, told(parts, listing.class));
         let limit = listing.limit as usize;
         let asks_for_gone = listing.state.is_some_and(State::is_gone);
         let mark = self.catalog.ring_mark().await.map_err(not_read)?;
@@ -108,6 +111,7 @@ impl Face {
         let cursor = rows.last().filter(|_| has_more).map(write_cursor);
         // A restored catalog may hold rows whose keys are destroyed: they are as gone as any.
         rows.retain(|row| asks_for_gone || !self.reader.state_at(row, &mark, now).is_gone());
+        note_count(parts, rows.len());
         let views = rows.iter().map(|row| self.reader.view(row, &caller.tenant, &mark, now).map_err(not_opened));
         Ok(json(StatusCode::OK, &Page { recordings: views.collect::<Result<_>>()?, cursor }))
     }
@@ -160,6 +164,7 @@ impl Face {
     }
 
     async fn show(&self, parts: &Parts, id: RecordingId) -> Result<Response> {
+        note_recording(parts, id);
         let caller = self.authorise(parts, Scope::Read).await?;
         let located = self.playback.locate(caller.tenant.number, id).await?;
         Ok(json(StatusCode::OK, &self.view(&located.recording, &caller.tenant).await?))
@@ -178,15 +183,24 @@ impl Face {
             Some("1") => Ending::Erase,
             Some(_) => return Err(unprocessable("'erase' is 0 or 1".into())),
         };
-        let scope = if ending == Ending::Erase { Scope::Rights } else { Scope::Manage };
+        note_recording(parts, id);
+        let scope = match ending {
+            Ending::Delete => Scope::Manage,
+            Ending::Erase => {
+                note_action(parts, Action::Erase);
+                Scope::Rights
+            }
+        };
         let caller = self.authorise(parts, scope).await?;
         let known = self.catalog.recording(Some(caller.tenant.number), id).await.map_err(not_read)?;
         let known = known.ok_or_else(|| Error::new(Problem::NotFound, "this tenant has no such recording"))?;
         if let (Ending::Erase, Some(window)) = (ending, self.limits.four_eyes)
-            && let Some(until) = self.waits_for_another(&caller, &known, window).await?
+            && let Some(until) = self.waits_for_another(parts, &caller, &known, window).await?
         {
+            note_what(parts, "asked for; waits for a second person");
             return Ok(json(StatusCode::ACCEPTED, &describe_waiting(&known, until)));
         }
+        self.note_granted(parts).await?;
         let ended = self.catalog.end(id, ending, self.clock.now()).await;
         match ended {
             Ok(before) => Ok(json(StatusCode::ACCEPTED, &describe_ending(&before, ending))),
@@ -201,6 +215,7 @@ impl Face {
     /// Until when an erasure waits for a second person; `None`: he is the second.
     async fn waits_for_another(
         &self,
+        parts: &Parts,
         caller: &Caller,
         known: &Recording,
         window: Duration,
@@ -214,11 +229,24 @@ impl Face {
             return Ok(None);
         }
         let at = self.clock.now();
-        let until = at + SignedDuration::try_from(window).unwrap_or(SignedDuration::MAX);
+        let window = SignedDuration::try_from(window).unwrap_or(SignedDuration::MAX);
+        let until = at.checked_add(window).unwrap_or(Timestamp::MAX);
         let asked = Asked { tenant: known.tenant, what: format!("erase {}", known.id), person, at, until };
+        let by = match self.catalog.ask(asked.clone()).await.map_err(not_read)? {
+            Confirmation::Waits { until } => return Ok(Some(until)),
+            Confirmation::Confirmed { by } => by,
+        };
+        let first = self.catalog.person(by).await.map_err(not_read)?;
+        if first.is_some_and(|first| first.disabled_at.is_none() && first.clearance.standing(at).is_cleared()) {
+            note_what(parts, format!("asked for by {by}"));
+            return Ok(None);
+        }
+        // Whoever asked counts no more: this one is the first.
         match self.catalog.ask(asked).await.map_err(not_read)? {
             Confirmation::Waits { until } => Ok(Some(until)),
-            Confirmation::Confirmed { .. } => Ok(None),
+            Confirmation::Confirmed { .. } => {
+                Err(Error::new(Problem::Conflict, "others ask for it at this moment; send the request again"))
+            }
         }
     }
 
@@ -229,6 +257,13 @@ impl Face {
             Err(error) => error.into_response(),
         }
     }
+}
+
+/// What a listing asks for, without the values that may be numbers.
+fn told(parts: &Parts, class: Option<Class>) -> String {
+    let names: Vec<_> = query(parts).into_iter().map(|(name, _)| name).filter(|name| name != "cursor").collect();
+    let class = class.map(|class| format!("; class {class}")).unwrap_or_default();
+    if names.is_empty() { "all".into() } else { format!("by {}{class}", names.join(", ")) }
 }
 
 /// Nothing has happened yet.

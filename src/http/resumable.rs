@@ -28,6 +28,7 @@ use super::body::TimedBody;
 use super::later::later;
 use super::metadata::Description;
 use super::outlive::Outlive;
+use super::trail::{by, note_recording};
 use super::upload::check_name;
 use super::{Face, SharedFace};
 use crate::catalog::Tenant;
@@ -69,6 +70,11 @@ pub async fn item(face: SharedFace, request: Request, id: String) -> Response {
 
 async fn answer(face: &SharedFace, request: Request, target: Target<'_>) -> Response {
     let (parts, body) = request.into_parts();
+    if let Target::Upload(id) = target
+        && let Ok(id) = parse_id(id)
+    {
+        note_recording(&parts, id);
+    }
     if parts.method == Method::OPTIONS {
         return face.offer(target);
     }
@@ -155,6 +161,7 @@ impl Face {
     /// The upload that a request begins, if it can be received.
     fn admit_upload(
         &self,
+        parts: &Parts,
         tenant: Tenant,
         description: Description,
         media_type: String,
@@ -164,7 +171,8 @@ impl Face {
         let classes = description.classes();
         let Description { name, call, .. } = description;
         let (name, digests) = (name.map(check_name).transpose()?, ExpectedDigests::default());
-        let upload = Upload { tenant, name, classes, media_type, call, declared_len, range: None, digests };
+        let by = by(parts);
+        let upload = Upload { tenant, by, name, classes, media_type, call, declared_len, range: None, digests };
         self.ingest.admit(&upload)?;
         Ok(upload)
     }

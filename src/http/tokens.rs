@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::auth::Administrator;
 use super::recordings::{json, method_not_allowed};
+use super::trail::{note_count, note_subject, note_tenant, note_what};
 use super::{Face, SharedFace};
 use crate::catalog::{CatalogError, TokenKey, TokenRow};
 use crate::crypto::random::random;
@@ -136,12 +137,15 @@ impl Face {
         let rows = self.catalog.tokens(admin.tenant.as_ref().map(|tenant| tenant.number)).await.map_err(not_done)?;
         let tenants = self.catalog.tenants().await.map_err(not_done)?;
         let slug = |number| tenants.iter().find(|tenant| Some(tenant.number) == number).map(|tenant| &tenant.slug);
+        let rows: Vec<_> = rows.into_iter().filter(|row| admin.sees(row)).collect();
+        note_count(parts, rows.len());
         let tokens = rows.into_iter().map(|row| (slug(row.tenant), row)).map(|(slug, row)| TokenView::of(row, slug));
         Ok(json(StatusCode::OK, &Tokens { tokens: tokens.collect() }))
     }
 
     async fn create_token(&self, parts: &Parts, body: Body) -> Result<Response> {
         let admin = self.authorise_admin(parts).await?;
+        self.must_give_rights(&admin)?;
         let new: NewToken = self.read_document(parts, body).await?;
         let tenant = self.tenant_of_new(&admin, new.tenant.as_deref()).await?;
         let person = new.person.map(|id| id.parse::<PersonId>()).transpose();
@@ -168,9 +172,22 @@ impl Face {
         let kind = principal::kind_of(kind, row.tenant.is_some(), row.person.is_some(), row.scopes);
         let row = TokenRow { kind: kind.map_err(unprocessable)?, ..row };
         if row.kind == PrincipalKind::Person {
-            admin.must_be_of_the_house()?;
+            self.must_be_of_the_house(&admin)?;
+        }
+        if admin.is_bound && row.scopes.has(Scope::PlayTraining) {
+            let detail = "training recordings are the provider's own: his administration gives 'play:training'";
+            return Err(self.refuse_admin(&admin, forbidden(detail)));
+        }
+        if row.expires_at.is_some_and(|expires_at| expires_at <= created_at) {
+            return Err(unprocessable("'expires_at' has passed"));
         }
         let created = Created { id: row.id.to_string(), token: token.reveal().to_owned() };
+        if let Some(tenant) = row.tenant {
+            note_tenant(parts, tenant);
+        }
+        note_subject(parts, &created.id);
+        note_what(parts, format!("{} with {}", row.kind, row.scopes));
+        self.note_granted(parts).await?;
         self.catalog.create_token(row).await.map_err(not_created)?;
         Ok(json(StatusCode::CREATED, &created))
     }
@@ -196,9 +213,15 @@ impl Face {
         let unknown = || Error::new(Problem::NotFound, "there is no such token");
         let id = id.parse::<TokenId>().map_err(|_| unknown())?;
         let found = self.catalog.token(TokenKey::Id(id)).await.map_err(not_done)?.ok_or_else(unknown)?;
-        if admin.tenant.is_some_and(|own| found.token.tenant != Some(own.number)) {
+        let is_theirs = admin.tenant.as_ref().is_none_or(|own| found.token.tenant == Some(own.number));
+        if !is_theirs || !admin.sees(&found.token) {
             return Err(unknown());
         }
+        if let Some(tenant) = found.token.tenant {
+            note_tenant(parts, tenant);
+        }
+        note_subject(parts, id);
+        self.note_granted(parts).await?;
         self.catalog.revoke_token(id, self.clock.now()).await.map_err(not_done)?;
         Ok(StatusCode::NO_CONTENT.into_response())
     }
@@ -206,16 +229,26 @@ impl Face {
 
 impl Administrator {
     /// The provider's people are no tenant's business.
-    pub(super) fn must_be_of_the_house(&self) -> Result<()> {
-        match self.is_bound {
-            true => Err(forbidden("the provider's people are administered by a token that belongs to no tenant")),
-            false => Ok(()),
-        }
+    fn sees(&self, token: &TokenRow) -> bool {
+        !self.is_bound || token.kind != PrincipalKind::Person
+    }
+}
+
+impl Face {
+    pub(super) fn must_be_of_the_house(&self, admin: &Administrator) -> Result<()> {
+        let detail = "the provider's people are administered by a token that belongs to no tenant";
+        if admin.is_bound { Err(self.refuse_admin(admin, forbidden(detail))) } else { Ok(()) }
+    }
+
+    /// A person takes rights away and gives none: neither to himself, nor to a second one that he would be.
+    pub(super) fn must_give_rights(&self, admin: &Administrator) -> Result<()> {
+        let detail = "a person gives no rights and no clearance: a token of kind 'app', or the command line, does";
+        if admin.kind == PrincipalKind::Person { Err(self.refuse_admin(admin, forbidden(detail))) } else { Ok(()) }
     }
 }
 
 /// What a token or a person is called.
-pub(super) fn checked_name(name: String) -> Result<String> {
+pub fn checked_name(name: String) -> Result<String> {
     let sound = (1..=NAME_LEN_MAX).contains(&name.trim().len()) && !name.chars().any(char::is_control);
     sound
         .then(|| name.trim().to_owned())

@@ -15,6 +15,7 @@ use super::body::TimedBody;
 use super::later::later;
 use super::metadata::Metadata;
 use super::outlive::Outlive;
+use super::trail::{Note, by};
 use super::{Face, SharedFace};
 use crate::catalog::Tenant;
 use crate::ingest::{Outcome, Received, Upload};
@@ -30,8 +31,8 @@ pub const NAME_LEN_MAX: usize = 512;
 pub fn receive(face: SharedFace, request: Request, name: Option<String>) -> Response {
     let opening = Box::pin(open(face.clone(), request, name));
     later(async move {
-        let (upload, body) = match opening.await {
-            Ok(Opened::Here(upload, body)) => (upload, body),
+        let (upload, body, note) = match opening.await {
+            Ok(Opened::Here(upload, body, note)) => (upload, body, note),
             Ok(Opened::PassedOn(answer)) => return answer,
             Err(error) => return error.into_response(),
         };
@@ -39,14 +40,19 @@ pub fn receive(face: SharedFace, request: Request, name: Option<String>) -> Resp
         let ingest = face.ingest.clone();
         // A sender who hangs up drops this future; the recording is finished all the same.
         match Outlive::new(async move { ingest.receive(upload, body).await }).await {
-            Ok(received) => Box::pin(face.answer(received, &tenant)).await.unwrap_or_else(IntoResponse::into_response),
+            Ok(received) => {
+                if let (Outcome::Known, Some(note)) = (received.outcome, note) {
+                    note.received_before(received.recording.id);
+                }
+                Box::pin(face.answer(received, &tenant)).await.unwrap_or_else(IntoResponse::into_response)
+            }
             Err(error) => error.into_response(),
         }
     })
 }
 
 enum Opened {
-    Here(Box<Upload>, TimedBody),
+    Here(Box<Upload>, TimedBody, Option<Note>),
     /// Another server has taken it to its end.
     PassedOn(Response),
 }
@@ -57,7 +63,10 @@ async fn open(face: SharedFace, request: Request, name: Option<String>) -> Resul
     let upload = face.describe_upload(&parts, name).await?;
     match face.known_elsewhere(&upload).await? {
         Some(holder) => Ok(Opened::PassedOn(Box::pin(face.pass_on(&parts, body, &holder)).await?)),
-        None => Ok(Opened::Here(Box::new(upload), TimedBody::new(body, &face))),
+        None => {
+            let note = parts.extensions.get::<Note>().cloned();
+            Ok(Opened::Here(Box::new(upload), TimedBody::new(body, &face), note))
+        }
     }
 }
 
@@ -71,7 +80,9 @@ impl Face {
             let detail = "'Content-Range' continues a name: send it with PUT /v1/recordings/{name}";
             return Err(Error::new(Problem::BadRequest, detail));
         }
-        let upload = Upload { tenant: caller.tenant, name, classes, media_type, call, declared_len, range, digests };
+        let by = by(parts);
+        let upload =
+            Upload { tenant: caller.tenant, by, name, classes, media_type, call, declared_len, range, digests };
         self.ingest.admit(&upload)?;
         Ok(upload)
     }

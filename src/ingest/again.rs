@@ -3,19 +3,22 @@
 //! The bytes that were received are not kept in any comparable form (a digest in the clear would tell whether two calls are
 //! the same long after both are dead), so a retry is compared with the stored recording itself while it streams in.
 
+use std::sync::Arc;
+
 use bytes::{Buf, Bytes};
 use futures::StreamExt;
 
 use super::digest::ExpectedDigests;
 use super::intake::{End, Intake, check};
 use super::{
-    Body, BodyBreak, Ingest, Outcome, Received, Target, Upload, broken, elsewhere, not_committed, not_spooled,
-    wrong_length,
+    Body, BodyBreak, Committed, Ingest, Outcome, Received, Target, Upload, broken, elsewhere, not_committed,
+    not_spooled, wrong_length,
 };
 use crate::catalog::Recording;
 use crate::crypto::random::random;
 use crate::crypto::stream::SealedObject;
 use crate::model::range::{ByteRange, UploadRange};
+use crate::model::trail::Who;
 use crate::model::{Completeness, Error, ObjectId, Problem, Result};
 use crate::reading::live::{Claim, Place};
 use crate::reading::{Opened, ReadError};
@@ -92,7 +95,7 @@ impl Ingest {
             }
             Compared::Same => {
                 check(upload.digests)?;
-                let target = Target { object: known.object, data_key, row: known };
+                let target = Target { object: known.object, data_key, row: known, by: Arc::clone(&upload.by) };
                 let recording = self.complete_as_it_is(&target).await?;
                 Ok(Received { recording, outcome: Outcome::Known })
             }
@@ -122,7 +125,7 @@ impl Ingest {
         claim: &Claim,
     ) -> Result<Received> {
         let before = known.plain_len.unwrap_or(0);
-        let mut intake = self.reopen(known, upload.digests).await?;
+        let mut intake = self.reopen(known, upload.digests, Arc::clone(&upload.by)).await?;
         let end = intake.pump(body, claim).await;
         let added = intake.plain_len() - before;
         let refusal = match &end {
@@ -154,11 +157,11 @@ impl Ingest {
     }
 
     /// The way into a new object for a recording that has one already, whose bytes it begins with.
-    pub(super) async fn reopen(&self, known: Recording, digests: ExpectedDigests) -> Result<Intake> {
+    pub(super) async fn reopen(&self, known: Recording, digests: ExpectedDigests, by: Arc<Who>) -> Result<Intake> {
         let data_key = self.reader.any_data_key(&known).map_err(|error| self.not_read(error))?;
         let opened = self.reader.open(&known, &data_key).await.map_err(|error| self.not_read(error))?;
         let len = opened.geometry().plain_len();
-        let target = Target { row: known, data_key, object: ObjectId(random()) };
+        let target = Target { row: known, data_key, object: ObjectId(random()), by };
         let mut intake = self.begin_intake(target, digests).await?;
         let copied = async {
             let mut offset = 0;
@@ -186,7 +189,10 @@ impl Ingest {
             return Err(Error::new(Problem::Internal, "the recording's row has no length"));
         };
         let object = SealedObject { plain_len, sealed_len, digest };
-        self.commit(target, row.state, Completeness::Complete, object, None).await
+        let Committed { recording, noted } =
+            self.commit(target, row.state, Completeness::Complete, object, None).await?;
+        noted?;
+        Ok(recording)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The row before the first byte: keys are drawn, wrapped for each class, and committed as `receiving`.
 
+use std::sync::Arc;
+
 use tracing::Instrument;
 
 use super::{Ingest, Target, Upload, not_committed, not_wrapped};
@@ -9,6 +11,7 @@ use crate::crypto::keys::{DataKey, IndexField, KekScope};
 use crate::crypto::random::random;
 use crate::crypto::wrap::Binding;
 use crate::model::ids::CallId;
+use crate::model::trail::Action;
 use crate::model::{
     CallData, Class, Completeness, Day, Error, ObjectId, Problem, RecordingId, ReplicaName, Result, State, SubjectId,
     TenantNumber, Term, Timestamp,
@@ -40,11 +43,24 @@ impl Ingest {
     pub(super) async fn begin(&self, upload: &Upload, id: RecordingId, resume: Option<Resume>) -> Result<Target> {
         spans::note_recording(id);
         let mut draws = 0;
+        let classes: Vec<_> = upload.classes.iter().map(Class::to_string).collect();
+        let entry = self.trail.entry(Action::Upload, (*upload.by).clone()).of(id).noting(classes.join(" "));
+        let mut entry = Some((upload.tenant.number, entry));
         loop {
             let (recording, data_key) = self.draw(upload, id, resume)?;
-            let target = Target { row: as_row(&recording), object: recording.object, data_key };
-            match self.catalog.begin(recording).instrument(spans::part("catalog begin")).await {
-                Ok(()) => return Ok(target),
+            let by = Arc::clone(&upload.by);
+            let target = Target { row: as_row(&recording), object: recording.object, data_key, by };
+            let noting = self.trail.append_all(entry.take().into_iter().collect());
+            let beginning = self.catalog.begin(recording).instrument(spans::part("catalog begin"));
+            let (begun, noted) = futures::join!(beginning, noting);
+            match begun {
+                Ok(()) => {
+                    if let Err(error) = noted {
+                        self.abandon_row(id).await?;
+                        return Err(error);
+                    }
+                    return Ok(target);
+                }
                 Err(CatalogError::PathTaken) if draws < DRAWS_MAX => draws += 1,
                 Err(CatalogError::NameTaken) => {
                     return Err(Error::new(Problem::StillReceiving, "an upload under this name has just begun"));

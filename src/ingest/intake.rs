@@ -24,6 +24,7 @@ use super::{Body, BodyBreak, Target};
 use crate::crypto::header::{CHUNK_LEN, SEALED_CHUNK_LEN};
 use crate::crypto::random::random;
 use crate::crypto::stream::{SealedObject, Sealer};
+use crate::model::trail::Who;
 use crate::model::{Error, ObjectId, Problem};
 use crate::reading::live::Claim;
 use crate::spool::{FrameAt, FrameKeys, Leftover, Reservation, Segment, SegmentName, Spool, SpoolError};
@@ -150,6 +151,11 @@ impl Intake {
             reservation: None,
             is_live: false,
         })
+    }
+
+    /// Whose bytes come next.
+    pub fn sent_by(&mut self, by: &Arc<Who>) {
+        self.target.by = Arc::clone(by);
     }
 
     pub fn target(&self) -> &Target {

@@ -32,6 +32,7 @@ use bytes::Bytes;
 use futures::Stream;
 use tracing::Instrument;
 
+use crate::audit::Trail;
 use crate::catalog::{CatalogError, Finished, Recording, SharedCatalog, Tenant};
 use crate::crypto::keys::{DataKey, KekScope};
 use crate::crypto::random::random;
@@ -40,6 +41,7 @@ use crate::crypto::wrap::Binding;
 use crate::keyring::KeyringError;
 use crate::model::error::chain;
 use crate::model::range::UploadRange;
+use crate::model::trail::{Action, Entry, Who};
 use crate::model::{
     CallData, Class, Clock, Completeness, Error, ObjectId, Problem, RecordingId, ReplicaName, Result, State,
 };
@@ -74,6 +76,8 @@ pub struct UploadLimits {
 /// One upload as the sender described it, checked.
 pub struct Upload {
     pub tenant: Tenant,
+    /// Who sends it, for the audit trail.
+    pub by: Arc<Who>,
     /// The sender's name for it: the key under which a retry is recognised.
     pub name: Option<String>,
     /// At least one, each once.
@@ -149,6 +153,7 @@ pub struct Ingest {
     /// This server: what it receives is in its spool, and nobody else's.
     pub replica: ReplicaName,
     pub catalog: SharedCatalog,
+    pub trail: Trail,
     pub reader: Reader,
     pub clock: Arc<dyn Clock>,
     pub limits: UploadLimits,
@@ -164,6 +169,15 @@ struct Target {
     row: Recording,
     data_key: DataKey,
     object: ObjectId,
+    /// Who sends what is in it; [`Who::SYSTEM`] for what is recovered.
+    by: Arc<Who>,
+}
+
+/// A row that tells of what was received, and whether the trail does. Nothing is acknowledged without both; what is in the
+/// row stays, and its sender is told to ask again.
+struct Committed {
+    recording: Recording,
+    noted: Result<()>,
 }
 
 impl Target {
@@ -332,13 +346,14 @@ impl Ingest {
                 self.leftovers.put(id, Leftover { segments, frames: Vec::new() });
             }
         }
-        let recording = concluded?;
+        let Committed { recording, noted } = concluded?;
         let count = match completeness {
             Completeness::Complete => &self.stats.complete,
             _ => &self.stats.partial,
         };
         count.fetch_add(1, Relaxed);
         self.stats.acknowledgement.note(begun.elapsed());
+        noted?;
         Ok(recording)
     }
 
@@ -359,7 +374,7 @@ impl Ingest {
         completeness: Completeness,
         object: SealedObject,
         label: Option<Vec<u8>>,
-    ) -> Result<Recording> {
+    ) -> Result<Committed> {
         let wraps = self.wrap_again(target, completeness, object.plain_len)?;
         let finished = Finished {
             id: target.row.id,
@@ -374,7 +389,18 @@ impl Ingest {
             changed_at: self.clock.now(),
             holder: self.replica.clone(),
         };
-        match self.catalog.finish(finished.clone()).instrument(spans::part("catalog finish")).await {
+        let entry = self.received_entry(target, completeness, object.plain_len);
+        let noting = async { self.trail.append(target.row.tenant, entry).await.map(|_| ()) };
+        let finishing = self.catalog.finish(finished.clone()).instrument(spans::part("catalog finish"));
+        let (finishing, noted) = if *target.by == Who::SYSTEM {
+            // Nobody waits for what is recovered, and nobody would ask again.
+            noting.await?;
+            (finishing.await, Ok(()))
+        } else {
+            // At the same time, and in the same commit where the catalog makes it one.
+            futures::join!(finishing, noting)
+        };
+        match finishing {
             Ok(()) => {}
             Err(CatalogError::WrongState) => {
                 // Unless it is the segment on which the row rests as it is.
@@ -394,7 +420,14 @@ impl Ingest {
             segments.push(SegmentName::whole(target.row.id, target.row.object));
         }
         self.forget(Obsolete { segments, frames: Vec::new() });
-        Ok(target.row.clone().finished(finished))
+        Ok(Committed { recording: target.row.clone().finished(finished), noted })
+    }
+
+    fn received_entry(&self, target: &Target, completeness: Completeness, plain_len: u64) -> Entry {
+        let action = if *target.by == Who::SYSTEM { Action::Recover } else { Action::Uploaded };
+        let how = if completeness == Completeness::Complete { "complete" } else { "partial" };
+        let entry = self.trail.entry(action, (*target.by).clone()).of(target.row.id);
+        entry.noting(format!("{how}, {plain_len} bytes"))
     }
 
     /// The audio wraps, bound to what is known at the end. Same key, new nonce.
@@ -404,7 +437,7 @@ impl Ingest {
         completeness: Completeness,
         plain_len: u64,
     ) -> Result<Vec<(Class, [u8; crate::crypto::wrap::WRAP_LEN])>> {
-        let Target { row, data_key, object } = target;
+        let Target { row, data_key, object, .. } = target;
         let alive = row.wraps.iter().filter(|wrap| wrap.sealed.is_some());
         let wraps = alive.map(|wrap| {
             let scope = KekScope { class: wrap.class, tenant: row.tenant, subject: row.id.into(), path: wrap.path };

@@ -23,6 +23,7 @@ use super::{Ingest, Target, not_committed, not_spooled};
 use crate::catalog::{CatalogError, Recording};
 use crate::crypto::random::random;
 use crate::model::error::chain;
+use crate::model::trail::Who;
 use crate::model::{Completeness, ObjectId, RecordingId, ReplicaName, Result, State, Timestamp};
 use crate::reading::ReadError;
 use crate::spool::{Leftover, SegmentName};
@@ -182,7 +183,7 @@ impl Ingest {
         let closed = match remains.closed() {
             Some((name, object)) => {
                 self.reader.spool.sync(name).await.map_err(not_spooled)?;
-                let target = Target { row, data_key, object: name.object };
+                let target = Target { row, data_key, object: name.object, by: Arc::new(Who::SYSTEM) };
                 Closed { target, object, obsolete: Default::default() }
             }
             None => self.seal_again(row, data_key, remains).await?,
@@ -203,7 +204,7 @@ impl Ingest {
         remains: Remains,
     ) -> Result<Closed> {
         let spool = &self.reader.spool;
-        let target = Target { row, data_key, object: ObjectId(random()) };
+        let target = Target { row, data_key, object: ObjectId(random()), by: Arc::new(Who::SYSTEM) };
         let name = target.segment();
         let sealed = async {
             let mut intake = Intake::begin(spool, target, ExpectedDigests::default(), u64::MAX)?;

@@ -13,6 +13,7 @@
 mod registry;
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 
@@ -28,6 +29,7 @@ use super::remains::Remains;
 use super::{Body, BodyBreak, Ingest, Upload, broken, elsewhere, empty_body, not_committed, not_spooled};
 use crate::catalog::{Recording, Resume, Tenant};
 use crate::model::error::chain;
+use crate::model::trail::Who;
 use crate::model::{Completeness, Error, Problem, RecordingId, ReplicaName, Result, State as Life, Timestamp};
 use crate::reading::life;
 use crate::spool::Staged;
@@ -47,6 +49,8 @@ pub struct Progress {
 
 /// One piece of an upload.
 pub struct Piece {
+    /// Who sends it.
+    pub by: Arc<Who>,
     pub offset: u64,
     /// Length of the whole, where this request tells it.
     pub declared_len: Option<u64>,
@@ -172,6 +176,7 @@ impl Ingest {
             return Err(error);
         }
         let Opened { claim, way: Way::Open(intake), .. } = opened else { unreachable!("it was opened just now") };
+        intake.sent_by(&piece.by);
         intake.limit(limit);
         intake.reserve(reservation);
         let body = Interruptible { body, moved_on: Box::pin(open.moved_on(turn)) };
@@ -352,7 +357,7 @@ impl Ingest {
                 let object = crate::model::ObjectId(crate::crypto::random::random());
                 let leftover = leftover.unwrap_or_default();
                 let remains = Remains::examine(&self.reader.spool, &row, &data_key, &leftover)?;
-                let target = super::Target { row, data_key, object };
+                let target = super::Target { row, data_key, object, by: Arc::new(Who::SYSTEM) };
                 if remains.plain_len() == 0 {
                     self.let_go(id, &leftover, None)?;
                     Way::Fresh(Box::new(target), ExpectedDigests::default())
@@ -422,7 +427,7 @@ impl Ingest {
             Way::Fresh(target, digests) => self.begin_intake(*target, digests).await.map(Box::new),
             Way::Known(row) => {
                 let again = row.clone();
-                let reopened = self.reopen(*row, ExpectedDigests::default()).await.map(Box::new);
+                let reopened = self.reopen(*row, ExpectedDigests::default(), Arc::new(Who::SYSTEM)).await.map(Box::new);
                 reopened.inspect_err(|_| *way = Way::Known(again))
             }
             Way::Gone => Err(Error::new(Problem::Unavailable, "the upload could not be opened; ask for its offset")),

@@ -16,6 +16,7 @@ pub mod recording;
 pub mod shape;
 pub mod term;
 pub mod text;
+pub mod trail;
 
 pub use call::CallData;
 pub use class::Class;

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+use super::trail::{Action, Verdict};
 use super::{Class, LinkId, PersonId, PrincipalKind, RecordingId, Scope, State, TokenId};
 
 /// An instant, as RFC 3339 in UTC.
@@ -61,5 +62,7 @@ shapes! {
     LinkId: id();
     Scope: one_of(Scope::ALL.into_iter().map(Scope::as_str));
     PrincipalKind: one_of(PrincipalKind::ALL.into_iter().map(PrincipalKind::as_str));
+    Action: one_of(Action::NAMES.iter().copied());
+    Verdict: one_of(["allowed", "denied", "failed"].into_iter());
     State: one_of(State::ALL.into_iter().map(State::as_str));
 }

@@ -100,6 +100,8 @@ enum Content {
 pub enum Cut {
     #[error("the recording's term ended while it was played")]
     Ended,
+    #[error("whoever listens may not any more")]
+    Withdrawn,
     #[error(transparent)]
     Read(ReadError),
 }

@@ -34,7 +34,9 @@ impl Verified {
         }
         // Keycloak tells its tokens apart by this claim.
         let is_bearer = claims.get("typ").is_none_or(|kind| kind == "Bearer" || kind == "at+jwt");
-        if !is_bearer || OF_OTHER_TOKENS.iter().any(|name| claims.get(name).is_some()) {
+        // What was asked for at a sign-on says so; Keycloak repeats it in tokens that it marks as access tokens.
+        let is_id_token = claims.get("nonce").is_some() && claims.get("typ").is_none();
+        if !is_bearer || is_id_token || OF_OTHER_TOKENS.iter().any(|name| claims.get(name).is_some()) {
             return Err(Flaw::Type);
         }
         if claims.get("cnf").is_some() {

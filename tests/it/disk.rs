@@ -79,9 +79,10 @@ async fn a_disk_that_fills_at_random_points_loses_nothing_that_was_acknowledged(
             }
         }
         if let Some((id, seed)) = kept.last() {
+            // Without room for its entry in the audit trail nothing is revealed.
             let (status, played) = client.fetch(&server.audio(id)).await;
-            assert_eq!(status, 200, "playback with {left} bytes left");
-            assert_eq!(played, noise(*seed, played.len()));
+            assert!(status == 200 || (status == 503 && left < 3 << 20), "{status}: playback with {left} bytes left");
+            assert!(status == 503 || played == noise(*seed, played.len()));
         }
         if dice.below(3) == 0 {
             server.kill();

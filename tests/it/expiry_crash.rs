@@ -200,6 +200,7 @@ fn faulty(vault: &Vault, held: &HeldVault, calls: usize) -> Expire {
     let (rings, generations) =
         (Mirrors::rings(stores(&config.key_store)), Mirrors::generations(stores(&config.generation_store)));
     Expire {
+        audit_term: held.app.expire.audit_term,
         catalog: held.app.catalog.clone(),
         keyring: Arc::new(Keyring::new(config.read_master_key().expect("a key"), rings, generations)),
         store: held.app.reader.store.clone(),

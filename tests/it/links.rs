@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::wire::{Answer, audio};
+use crate::support::wire::{Answer, Wire, audio};
 use crate::support::{Server, Vault, noise};
 
 const NOW: &str = "2026-11-26 12:00:00";
@@ -116,11 +116,13 @@ fn a_link_with_two_uses_plays_for_two_players_as_often_as_they_seek() {
         |agent: &str| server.ask("GET", &url).anonymous().header("User-Agent", agent).header("Range", "bytes=1-2");
 
     for _ in 0..3 {
-        assert_eq!(server.ask("HEAD", &url).anonymous().send().status, 200, "looking is no use");
+        let look = server.ask("HEAD", &url).anonymous().header("User-Agent", "one").send();
+        assert_eq!(look.status, 200, "looking is part of the use");
         assert_eq!(player("one").send().body, b"ud");
         assert_eq!(player("two").send().body, b"ud");
     }
     player("three").send().problem(410, "link-ended");
+    assert_eq!(server.ask("HEAD", &url).anonymous().header("User-Agent", "three").send().status, 410);
     assert_eq!(player("one").send().body, b"ud");
 }
 
@@ -186,6 +188,61 @@ fn an_edited_link_and_a_link_to_an_edited_row_are_nothing() {
     assert_eq!(follow(&server, url).body, b"audio");
 }
 
+/// More than the buffers between two sockets take.
+const LONG: usize = 64 << 20;
+
+/// The connection ends before the audio does.
+fn assert_cut(wire: Wire) {
+    let heard = wire.answer().map_or(0, |answer| answer.body.len());
+    assert!(heard < LONG, "all of it was heard");
+}
+
+#[test]
+fn an_answer_that_goes_on_ends_with_the_link_that_it_came_by() {
+    let vault = Vault::new();
+    let server = vault.serve();
+    let id = server.put("a", &noise(3, LONG)).send().id(201);
+    let url = url(&make(&server, &id, json!({"lifetime_s": 2})));
+    let mut wire = server.connect();
+    wire.send(server.ask("GET", &url).anonymous().head()).expect("a head");
+
+    std::thread::sleep(std::time::Duration::from_secs(3));
+
+    assert_cut(wire);
+}
+
+#[test]
+fn an_answer_that_goes_on_ends_soon_after_its_token_was_revoked() {
+    let vault = Vault::new();
+    let made = vault.ok(&["token", "create", "--tenant", "acme", "--name", "t", "--scope", "play:customer"]);
+    let server = vault.serve();
+    let id = server.put("a", &noise(3, LONG)).send().id(201);
+    let mut wire = server.connect();
+    let ask = server.ask("GET", &audio(&id)).token(made["token"].as_str().expect("a token"));
+    wire.send(ask.head()).expect("a head");
+
+    vault.ok(&["token", "revoke", made["id"].as_str().expect("an id")]);
+    std::thread::sleep(callvault::http::auth::LOOKED_AT_EVERY + std::time::Duration::from_secs(1));
+
+    assert_cut(wire);
+}
+
+#[test]
+fn a_link_that_cannot_be_shown_tells_nothing_of_what_became_of_its_recording() {
+    let vault = Vault::new();
+    let server = vault.serve();
+    let id = server.put("a", b"audio").send().id(201);
+    let url = url(&make(&server, &id, json!({})));
+    let forged = format!("{}{}", &url[..url.len() - 20], "A".repeat(20));
+    follow(&server, &forged).problem(404, "not-found");
+
+    assert_eq!(server.ask("DELETE", &format!("/v1/recordings/{id}")).send().status, 202);
+
+    let (own, other) = (follow(&server, &url), follow(&server, &forged));
+    own.problem(410, "link-ended");
+    assert_eq!(own.body, other.body);
+}
+
 #[test]
 fn a_link_to_a_deleted_recording_is_gone_with_it() {
     let vault = Vault::new();
@@ -195,7 +252,7 @@ fn a_link_to_a_deleted_recording_is_gone_with_it() {
 
     assert_eq!(server.ask("DELETE", &format!("/v1/recordings/{id}")).send().status, 202);
 
-    follow(&server, &url).problem(410, "deleted");
+    follow(&server, &url).problem(410, "link-ended");
     server.see(&audio(&id)).problem(410, "deleted");
 }
 

@@ -1,6 +1,7 @@
 //! One integration binary. One module per promise; each module's first line says what belongs there.
 
 mod access;
+mod audit;
 mod backups;
 mod clients;
 mod clocks;
@@ -35,6 +36,7 @@ mod sso;
 mod stopping;
 mod store_faults;
 mod support;
+mod table;
 mod tidy;
 mod tls;
 mod traces;

@@ -188,7 +188,8 @@ fn the_logs_form_and_level_are_settings_and_a_wrong_one_is_refused() {
     let stderr = |output: std::process::Output| String::from_utf8(output.stderr).expect("text");
     let mut shifted = vault.command(&["expire"], Some("+2h"));
     let json = stderr(shifted.env("CALLVAULT_LOG_FORMAT", "json").output().expect("it runs"));
-    let line: Value = serde_json::from_str(json.lines().last().expect("a line")).expect("JSON");
+    let line: Value =
+        serde_json::from_str(json.lines().find(|line| line.contains("destroyed")).expect("a line")).expect("JSON");
     assert_eq!((&line["level"], &line["generation"]), (&"INFO".into(), &2.into()), "{json}");
     assert!(line["message"].as_str().is_some_and(|message| message.contains("destroyed")) && line["epoch"].is_u64());
     let mut shifted = vault.command(&["expire"], Some("+4h"));

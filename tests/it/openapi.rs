@@ -199,7 +199,7 @@ fn filled(server: &Server, path: &str) -> String {
         }
         _ => "01890000-0000-7000-8000-000000000000".to_owned(),
     };
-    path.replace("{id}", &id).replace("{name}", "not-found")
+    path.replace("{id}", &id).replace("{name}", "not-found").replace("{link}", "none")
 }
 
 #[test]

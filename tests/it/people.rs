@@ -165,6 +165,45 @@ fn an_erasure_under_four_eyes_happens_when_another_person_confirms_it() {
 }
 
 #[test]
+fn an_erasure_is_not_confirmed_for_one_who_counts_no_more() {
+    let vault = Vault::new();
+    let (first_id, first) = person(&vault, "first", "2026-06-01", "2020-01-01", ALL);
+    let [second, third] = ["second", "third"].map(|name| person(&vault, name, "2026-06-01", "2020-01-01", ALL).1);
+    let server = vault.serve_with(&["--four-eyes", "true"], Some(NOW));
+    let id = server.put("a", b"audio").send().id(201);
+    let erase = |token: &str| {
+        as_person(server.ask("DELETE", &format!("/v1/recordings/{id}?erase=1")), token).send().json()["state"].clone()
+    };
+    assert_eq!(erase(&first), "stored");
+    vault.ok_at(&["person", "set", &first_id, "--disabled", "on"], Some(NOW));
+
+    assert_eq!(erase(&second), "stored", "he is the first now");
+    assert_eq!(erase(&third), "erased");
+}
+
+#[test]
+fn a_person_who_administers_gives_nobody_rights_and_clears_nobody() {
+    let vault = Vault::new();
+    let (own, admin) = person(&vault, "admin", "", "", "admin,rights");
+    let (other, _) = person(&vault, "other", "", "", "read");
+    let server = vault.serve_with(&[], Some(NOW));
+    let papers = json!({"vog": "2026-11-20", "nda": "2026-11-20"});
+
+    for (method, target, document) in [
+        ("POST", "/v1/tokens".to_owned(), json!({"name": "x", "tenant": "acme", "scopes": ["play:customer"]})),
+        ("POST", "/v1/tokens".to_owned(), json!({"name": "x", "person": other, "scopes": ["rights"]})),
+        ("POST", "/v1/people".to_owned(), json!({"name": "ghost"})),
+        ("PATCH", format!("/v1/people/{own}"), papers.clone()),
+        ("PATCH", format!("/v1/people/{other}"), papers),
+        ("PATCH", format!("/v1/people/{other}"), json!({"disabled": false})),
+    ] {
+        ask_json(&server, method, &target, &admin, &document).problem(403, "forbidden");
+    }
+    let taken = ask_json(&server, "PATCH", &format!("/v1/people/{other}"), &admin, &json!({"disabled": true}));
+    assert_eq!(taken.status, 200, "{taken}");
+}
+
+#[test]
 fn the_first_administrator_comes_with_the_vault_and_with_no_second_init() {
     let dir = tempfile::tempdir().expect("a directory");
     let init = |args: &[&str]| -> Value {
@@ -233,6 +272,14 @@ fn a_tenants_administrator_reaches_his_own_tenant_and_no_person() {
     server.ask("DELETE", &target).token(&own).send().problem(404, "not-found");
     let list = server.ask("GET", "/v1/tokens").token(&own).send().json();
     assert!(list["tokens"].as_array().expect("tokens").iter().all(|token| token["tenant"] == "acme"), "{list}");
+    let training = json!({"name": "t", "scopes": ["play:training"]});
+    ask_json(&server, "POST", "/v1/tokens", &own, &training).problem(403, "forbidden");
+    let theirs = person(&vault, "Jansen", "", "", "read").0;
+    let bound = ["token", "create", "--tenant", "acme", "--name", "t", "--person", &theirs, "--scope", "read"];
+    let bound = format!("/v1/tokens/{}", vault.ok(&bound)["id"].as_str().expect("an id"));
+    server.ask("DELETE", &bound).token(&own).send().problem(404, "not-found");
+    let list = server.ask("GET", "/v1/tokens").token(&own).send().json();
+    assert!(list["tokens"].as_array().expect("tokens").iter().all(|token| token["kind"] != "person"), "{list}");
     server.ask("GET", "/v1/people").token(&own).send().problem(403, "forbidden");
     ask_json(&server, "POST", "/v1/people", &own, &json!({"name": "x"})).problem(403, "forbidden");
 }

@@ -34,6 +34,16 @@ async fn canaries_reach_no_file_no_log_no_metric_and_no_error_text() {
             assert_eq!(page["recordings"][0]["id"], id.as_str(), "{page}");
         }
         assert_eq!(client.fetch(&server.audio(&id)).await, (200, audio.clone()));
+        // A person may type anything as his reason; one that holds a number is not taken.
+        let reason = format!("called back on {A_NUMBER}");
+        let played = client.request("GET", &server.audio(&id)).header("callvault-reason", reason).send().await;
+        assert!(played.expect("sent").status().is_client_error());
+        let trail = json(client.get(&format!("{}/v1/audit?action=play", server.url)).await).await;
+        assert_eq!(trail["entries"][0]["entry"]["problem"], "reason-needed", "{trail}");
+        watched.commands(
+            &vault,
+            &[&["audit", "export", "--tenant", "acme"], &["audit", "export", "--house"], &["audit", "verify"]],
+        );
         for answer in wrong_requests(&client, &server, &id).await {
             watched.texts.push(("an error".into(), answer));
         }

@@ -17,7 +17,7 @@ const LAYERS: [&[&str]; 10] = [
     &["outward"],
     &["disk", "bucket", "sso", "spans", "timing"],
     &["catalog", "keyring", "store", "spool"],
-    &["reading"],
+    &["reading", "audit"],
     &["ingest", "playback", "expire"],
     &["http"],
     &["app", "config", "telemetry"],
@@ -63,7 +63,7 @@ const SEAMS: [(&str, &[&str]); 7] = [
 ];
 
 /// The only public traits, each a place where one implementation is exchanged for another.
-const TRAITS: [(&str, &str); 7] = [
+const TRAITS: [(&str, &str); 8] = [
     ("Access", "src/catalog/access.rs"),
     ("Backend", "src/catalog/conformance.rs"),
     ("BlobKey", "src/crypto/blob.rs"),
@@ -71,12 +71,13 @@ const TRAITS: [(&str, &str); 7] = [
     ("Catalog", "src/catalog/mod.rs"),
     ("Clock", "src/model/clock.rs"),
     ("KeyStore", "src/keyring/mod.rs"),
+    ("Trails", "src/catalog/trail.rs"),
 ];
 
 const FILE_LINES_MAX: usize = 600;
 /// Longer files, each with its limit and its reason.
 const LONGER: [(&str, usize, &str); 1] =
-    [("src/crypto/vectors.rs", 900, "forms of eight vector files, read in one way")];
+    [("src/crypto/vectors.rs", 900, "forms of nine vector files, read in one way")];
 /// Lines of code; comments and blank lines are free.
 const FUNCTION_LINES_MAX: usize = 80;
 const TEST_LINES_MAX: usize = 120;

@@ -70,6 +70,10 @@ impl Access for Postgres {
     }
 
     async fn use_link(&self, session: LinkSession) -> Result<bool> {
+        let known = &session;
+        if self.pool.read(|db| async move { links::plays(&db, known).await }).await? {
+            return Ok(true);
+        }
         write!(self, (session) => links::play(&db, session), db)
     }
 

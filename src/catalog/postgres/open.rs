@@ -14,8 +14,11 @@ use crate::catalog::{CatalogError, Result};
 use crate::model::error::chain;
 
 /// Each brings the schema from its place in the list to the next number, in one transaction.
-pub(super) const MIGRATIONS: &[&str] =
-    &[include_str!("../migrations/postgres/0001_vault.sql"), include_str!("../migrations/postgres/0002_access.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/postgres/0001_vault.sql"),
+    include_str!("../migrations/postgres/0002_access.sql"),
+    include_str!("../migrations/postgres/0003_audit.sql"),
+];
 
 /// The oldest server with everything that is used here; tests run on 15.
 const SERVER_VERSION_MIN: i32 = 140_000;

@@ -68,6 +68,10 @@ impl Access for Sqlite {
     }
 
     async fn use_link(&self, session: LinkSession) -> Result<bool> {
+        let known = session.clone();
+        if self.look_up(move |db| links::plays(db, &known)).await? {
+            return Ok(true);
+        }
         self.write(move |db| links::play(db, &session)).await
     }
 

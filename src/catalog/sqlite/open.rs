@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0002_resume.sql"),
     include_str!("../migrations/sqlite/0003_holder.sql"),
     include_str!("../migrations/sqlite/0004_access.sql"),
+    include_str!("../migrations/sqlite/0005_audit.sql"),
 ];
 
 /// How long to wait for another process that writes: a commit takes milliseconds, a checkpoint below a second.

@@ -29,7 +29,9 @@ impl Face {
         let forwarded = parts.headers.get_all("x-forwarded-for").iter();
         let texts: Vec<&str> = forwarded.filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(',')).collect();
         for text in texts.iter().rev() {
-            match text.trim().parse::<IpAddr>().map(|address| address.to_canonical()) {
+            // Some gateways write the port behind the address.
+            let address = text.trim().parse::<IpAddr>().or_else(|_| text.trim().parse::<SocketAddr>().map(|a| a.ip()));
+            match address.map(|address| address.to_canonical()) {
                 Ok(address) if trusts(&address) => continue,
                 // What stands left of an address that cannot be read was written by who knows whom.
                 parsed => return parsed.ok(),

@@ -61,7 +61,7 @@ fn in_header(parts: &Parts) -> Result<Credentials> {
     let user = Some(user.to_owned()).filter(|user| !user.is_empty());
     let tenant = match (user, named_tenant(parts)?) {
         (Some(user), Some(header)) if user != header => {
-            return Err(Error::new(Problem::BadRequest, "Basic and 'Callvault-Tenant' name two tenants"));
+            return Err(Error::new(Problem::Unauthorized, "Basic and 'Callvault-Tenant' name two tenants"));
         }
         (user, header) => user.or(header),
     };

@@ -42,6 +42,7 @@ impl Face {
             may_name: verified.tenants,
             named,
             address,
+            expires_at: None,
         })
     }
 }

@@ -107,8 +107,10 @@ impl<C: Clock + Clone> Watch<C> {
 /// One leaky bucket for each key, and one for all that find no room.
 struct Buckets<K: Hash + Eq + Clone, C: Clock> {
     clock: C,
-    buckets: RateLimiter<Option<K>, HashMapStateStore<Option<K>>, C, NoOpMiddleware<C::Instant>>,
+    buckets: Limiter<Option<K>, C>,
 }
+
+type Limiter<K, C> = RateLimiter<K, HashMapStateStore<K>, C, NoOpMiddleware<<C as Clock>::Instant>>;
 
 impl<K: Hash + Eq + Clone, C: Clock + Clone> Buckets<K, C> {
     fn new(quota: Quota, clock: C) -> Buckets<K, C> {

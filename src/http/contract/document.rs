@@ -184,7 +184,7 @@ impl Writer {
             let reference = self.schemas.subschema_for::<problem::Document>();
             let schema = json!({
                 "allOf": [reference, {
-                    "properties": { "type": { "enum": types }, "status": { "const": problems[0].status() } },
+                    "properties": { "type": { "enum": types }, "status": { "type": "integer", "enum": [problems[0].status()] } },
                 }],
             });
             document["content"] = json!({ "application/problem+json": { "schema": schema } });

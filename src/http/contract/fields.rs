@@ -4,9 +4,11 @@ use super::Form::{OneOf, Pattern, Short, Text, Uuid, Whole};
 use super::Place::{Described, Header as InHeader, NeededHeader, Path, Query};
 use super::Presence::{Always, Sometimes};
 use super::{Form, Header, Parameter, Place, Presence};
+use crate::http::audit::LIMIT_MAX as TRAIL_LIMIT_MAX;
 use crate::http::recordings::LIMIT_MAX;
 use crate::http::upload::NAME_LEN_MAX;
 use crate::model::call::FIELD_LEN_MAX;
+use crate::model::trail::Action;
 
 const fn parameter(name: &'static str, place: Place, form: Form, what: &'static str) -> Parameter {
     Parameter { name, place, what, form }
@@ -78,11 +80,13 @@ pub const PERSON_ID: &[Parameter] = &[parameter("id", Path, Uuid, "The person's 
 pub const LINK_ID: &[Parameter] = &[parameter("id", Path, Uuid, "The link's id.")];
 pub const LINK: &[Parameter] = &[parameter("link", Path, Text, "As its maker was given it.")];
 
+const SLUG: &str = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
+
 /// On every request with a token.
 pub const TENANT: Parameter =
-    parameter("Callvault-Tenant", InHeader, Text, "The tenant's slug, where the token is bound to none.");
+    parameter("Callvault-Tenant", InHeader, Pattern(SLUG), "The tenant's slug, where the token is bound to none.");
 pub const REASON: &[Parameter] =
-    &[parameter("Callvault-Reason", InHeader, Text, "Why a person listens, without telephone numbers.")];
+    &[parameter("Callvault-Reason", InHeader, Short(200), "Why a person listens, without telephone numbers.")];
 
 const CONTENT_DIGEST: Parameter =
     parameter("Content-Digest", InHeader, Text, "RFC 9530, with `sha-256` or `sha-512`; verified.");
@@ -113,6 +117,14 @@ pub const LISTING: &[Parameter] = &[
         "Only those in this state.",
     ),
     parameter("limit", Query, Whole(1, LIMIT_MAX as u64), "How many at most; 100 where nothing is said."),
+    parameter("cursor", Query, Text, "As the page before gave it."),
+];
+pub const TRAIL: &[Parameter] = &[
+    parameter("recording", Query, Uuid, "Only what was done to this recording."),
+    parameter("action", Query, OneOf(Action::NAMES), "Only this."),
+    parameter("from", Query, Form::Moment, "Only what happened at this time or later."),
+    parameter("to", Query, Form::Moment, "Only what happened before this time."),
+    parameter("limit", Query, Whole(1, TRAIL_LIMIT_MAX as u64), "How many at most; 100 where nothing is said."),
     parameter("cursor", Query, Text, "As the page before gave it."),
 ];
 pub const ERASE: &[Parameter] =

@@ -3,9 +3,10 @@
 use hyper::StatusCode;
 use schemars::SchemaGenerator;
 
-use super::fields::PROBLEM;
-use super::problems::ASKED;
+use super::fields::{PROBLEM, TRAIL};
+use super::problems::{ASKED, MEANT};
 use super::{Access, Answer, Content, Operation, Refusals};
+use crate::http::audit::TrailPage;
 use crate::http::ops::Readiness;
 use crate::http::receipts::Receipts;
 use crate::model::Problem::NotFound;
@@ -30,6 +31,25 @@ pub const OPERATIONS: &[Operation] = &[
             &[Content::Json(SchemaGenerator::subschema_for::<Receipts>)],
         )],
         problems: &[ASKED],
+        refusals: Refusals::Plain,
+    },
+    Operation {
+        method: "GET",
+        path: "/v1/audit",
+        id: "listAuditTrail",
+        summary: "List who did what, newest first",
+        description: "Each entry is a line of `callvault audit export`, byte for byte: its hash can be checked. A token of the \
+                      provider's own that names no tenant reads the trail of the house.",
+        access: Access::Scoped(&[Scope::Audit]),
+        parameters: &[TRAIL],
+        body: None,
+        answers: &[Answer::new(
+            StatusCode::OK,
+            "A page of them.",
+            &[],
+            &[Content::Json(SchemaGenerator::subschema_for::<TrailPage>)],
+        )],
+        problems: &[ASKED, MEANT],
         refusals: Refusals::Plain,
     },
     Operation {

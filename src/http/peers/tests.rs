@@ -56,6 +56,18 @@ fn a_client_that_another_server_tells_of_is_believed_and_every_change_is_refused
 }
 
 #[test]
+fn a_stamp_of_no_time_at_all_is_refused() {
+    let two = peers("vault-2", 7);
+    let mut parts = head("GET", "/");
+    for second in [i64::MIN, i64::MAX] {
+        let text = format!("vault-1 {second} - {}", "00".repeat(32));
+        parts.headers.insert(PEER, text.parse().expect("a value"));
+
+        assert!(two.passed_on_for(&parts, at(0)).is_err(), "{second}");
+    }
+}
+
+#[test]
 fn a_request_that_nobody_passed_on_has_no_client_but_its_own() {
     assert!(peers("vault-1", 7).passed_on_for(&head("GET", "/"), at(0)).expect("there is nothing to refuse").is_none());
 }

@@ -90,7 +90,7 @@ body{font:1rem/1.5 system-ui,sans-serif;max-width:44rem;margin:2.5rem auto;paddi
 h1{font-size:1.6rem;line-height:1.2;margin:.5rem 0}h2{font-size:1.05rem;margin:1.8rem 0 .3rem}p{margin:.3rem 0}\
 .status{opacity:.75}code{font:.92em ui-monospace,monospace;background:#8882;border-radius:.25em;padding:.1em .3em}\
 ul{padding-left:1.2rem;margin:.3rem 0}li{margin:.25rem 0}table{border-collapse:collapse;margin:1.2rem 0;width:100%}\
-th,td{text-align:left;vertical-align:top;padding:.3rem .6rem .3rem 0;border-bottom:1px solid #8884}";
+td code{white-space:nowrap}th,td{text-align:left;vertical-align:top;padding:.3rem .6rem .3rem 0;border-bottom:1px solid #8884}";
 
 /// A page that may show its own style, and load, send and run nothing.
 fn html(title: &str, content: &str) -> Response {

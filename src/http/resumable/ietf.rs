@@ -19,9 +19,11 @@ use super::fields::{boolean, file_name, integer, single};
 use super::{Begun, Target, UPLOAD_LENGTH, UPLOAD_OFFSET};
 use crate::catalog::Tenant;
 use crate::http::metadata::{Description, add_repr_digests, content_digests, content_len, media_type};
+use crate::http::trail::{by, note_action};
 use crate::http::{Face, SharedFace};
 use crate::ingest::resumable::{Last, Piece, Progress};
 use crate::ingest::{Outcome, Received};
+use crate::model::trail::Action;
 use crate::model::{Error, Problem, RecordingId, Result, Scope};
 
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
@@ -66,7 +68,10 @@ async fn respond(face: &SharedFace, parts: &Parts, body: Body, target: Target<'_
         }
         (Target::Upload(id), &Method::PATCH) => go_on(face, parts, body, &tenant, super::parse_id(id)?).await,
         (Target::Upload(id), &Method::DELETE) => {
-            face.ingest.terminate(&tenant, super::parse_id(id)?).await?;
+            let id = super::parse_id(id)?;
+            note_action(parts, Action::UploadCancel);
+            face.note_granted(parts).await?;
+            face.ingest.terminate(&tenant, id).await?;
             Ok(StatusCode::NO_CONTENT.into_response())
         }
         _ => Ok(super::wrong_method(parts, target)),
@@ -95,12 +100,12 @@ async fn begin(face: &SharedFace, parts: &Parts, body: Body, tenant: Tenant) -> 
     let mut description = Description { name: file_name(headers), ..Description::default() };
     description.take_query(parts)?;
     description.take_headers(headers)?;
-    let upload = face.admit_upload(tenant.clone(), description, media_type(headers)?, declared_len)?;
+    let upload = face.admit_upload(parts, tenant.clone(), description, media_type(headers)?, declared_len)?;
     if let Some(holder) = face.known_elsewhere(&upload).await? {
         return face.pass_on(parts, body, &holder).await;
     }
     let last = if is_whole { Last::Yes } else { Last::No };
-    let piece = Piece { offset: 0, declared_len, last, digests, content_len };
+    let piece = Piece { by: by(parts), offset: 0, declared_len, last, digests, content_len };
     let has_content = content_len != Some(0);
     let Begun { progress, refusal } = super::begin(face, upload, has_content.then_some(piece), body).await?;
     let mut response = match refusal {
@@ -127,7 +132,7 @@ async fn go_on(face: &SharedFace, parts: &Parts, body: Body, tenant: &Tenant, id
     let content_len = content_len(headers)?;
     let declared_len = declared_len(headers, offset, is_last, content_len)?;
     let last = if is_last { Last::Yes } else { Last::No };
-    let piece = Piece { offset, declared_len, last, digests: content_digests(headers)?, content_len };
+    let piece = Piece { by: by(parts), offset, declared_len, last, digests: content_digests(headers)?, content_len };
     let progress = super::append(face, tenant, id, piece, body).await?;
     face.acknowledge(&progress, tenant, StatusCode::NO_CONTENT).await
 }

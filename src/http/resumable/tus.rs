@@ -19,8 +19,10 @@ use crate::catalog::Tenant;
 use crate::http::SharedFace;
 use crate::http::audio::http_date;
 use crate::http::metadata::{Description, UNKNOWN_TYPE, content_digests, content_len, media_type_of};
+use crate::http::trail::{by, note_action};
 use crate::ingest::digest::{CHECKSUM_ALGORITHMS, ExpectedDigests};
 use crate::ingest::resumable::{Last, Piece, Progress};
+use crate::model::trail::Action;
 use crate::model::{Error, Problem, RecordingId, Result, Scope};
 
 const TUS_RESUMABLE: HeaderName = HeaderName::from_static("tus-resumable");
@@ -75,7 +77,10 @@ async fn respond(face: &SharedFace, parts: &Parts, body: Body, target: Target<'_
         }
         (Target::Upload(id), Method::PATCH) => go_on(face, parts, body, &tenant, super::parse_id(id)?).await,
         (Target::Upload(id), Method::DELETE) => {
-            face.ingest.terminate(&tenant, super::parse_id(id)?).await?;
+            let id = super::parse_id(id)?;
+            note_action(parts, Action::UploadCancel);
+            face.note_granted(parts).await?;
+            face.ingest.terminate(&tenant, id).await?;
             Ok(StatusCode::NO_CONTENT.into_response())
         }
         (_, Method::OPTIONS) => Ok(face.offer(target)),
@@ -110,12 +115,12 @@ async fn begin(face: &SharedFace, parts: &Parts, body: Body, tenant: Tenant) -> 
         check_media_type(headers)?;
     }
     let (description, media_type) = describe(parts)?;
-    let upload = face.admit_upload(tenant, description, media_type, declared_len)?;
+    let upload = face.admit_upload(parts, tenant, description, media_type, declared_len)?;
     if let Some(holder) = face.known_elsewhere(&upload).await? {
         return face.pass_on(parts, body, &holder).await;
     }
     let digests = digests(headers)?;
-    let piece = Piece { offset: 0, declared_len, last: Last::WhenFull, digests, content_len };
+    let piece = Piece { by: by(parts), offset: 0, declared_len, last: Last::WhenFull, digests, content_len };
     let Begun { progress, refusal } = super::begin(face, upload, has_content.then_some(piece), body).await?;
     let mut response = match refusal {
         None => StatusCode::CREATED.into_response(),
@@ -142,7 +147,8 @@ async fn go_on(face: &SharedFace, parts: &Parts, body: Body, tenant: &Tenant, id
     check_media_type(headers)?;
     let offset = length(headers, UPLOAD_OFFSET)?.ok_or_else(|| bad("send 'Upload-Offset: <bytes>'"))?;
     let (declared_len, content_len) = (length(headers, UPLOAD_LENGTH)?, content_len(headers)?);
-    let piece = Piece { offset, declared_len, last: Last::WhenFull, digests: digests(headers)?, content_len };
+    let piece =
+        Piece { by: by(parts), offset, declared_len, last: Last::WhenFull, digests: digests(headers)?, content_len };
     let progress = match super::append(face, tenant, id, piece, body).await {
         Ok(progress) => progress,
         Err(error) => already_there(face, tenant, id, error, (offset, content_len)).await?,

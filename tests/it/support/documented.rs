@@ -69,7 +69,10 @@ pub fn untold(method: &str, target: &str, asked: &[(String, String)], answer: &A
     let is_preflight = asks("access-control-request-method").is_some();
     // The framing or the head was refused, before there was a request.
     let is_no_request = matches!(answer.status, 400 | 414 | 431) && answer.body.is_empty() && method != "HEAD";
-    if is_preflight || is_no_request {
+    // A port with TLS, to whoever speaks without.
+    let is_no_tls =
+        answer.status == 400 && String::from_utf8_lossy(&answer.body).contains("this port speaks HTTPS only");
+    if is_preflight || is_no_request || is_no_tls {
         return None;
     }
     let is_tus = asks("tus-resumable").is_some();

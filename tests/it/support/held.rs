@@ -90,6 +90,7 @@ impl HeldVault {
     pub async fn upload(&self, call: Call<'_>, bytes: Vec<u8>) -> Recording {
         let upload = Upload {
             tenant: self.tenant(call.tenant).await,
+            by: std::sync::Arc::new(callvault::model::trail::Who::SYSTEM),
             name: Some(call.name.to_owned()),
             classes: call.classes.to_vec(),
             media_type: "audio/wav".into(),
@@ -148,6 +149,7 @@ impl HeldVault {
             peers: self.app.peers(),
             watch: Watch::new(self.app.config.access.watch),
             last_uses: LastUses::default(),
+            traces: callvault::http::trail::Traces::new(self.app.trail.clone(), self.app.config.audit.sessions),
             sign_on: None,
         };
         let task = tokio::spawn(serve(listener, Arc::new(face), None, std::future::pending()));

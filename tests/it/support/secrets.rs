@@ -32,7 +32,7 @@ fn a_token_is_found_wherever_it_stands_and_what_only_looks_like_one_is_not() {
     let token = Token::random();
     let text = token.reveal();
 
-    for around in [format!("{text}"), format!("a line\ncv_cv_{text}\n"), format!("\"{text}\"")] {
+    for around in [text.to_owned(), format!("a line\ncv_cv_{text}\n"), format!("\"{text}\"")] {
         assert!(holds_a_token(around.as_bytes()));
     }
     for none in [&text[1..], &text[..text.len() - 1], "cv_", &text.replace("cv_", "cv-")] {

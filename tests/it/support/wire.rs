@@ -158,7 +158,7 @@ impl Ask {
     }
 
     pub fn try_send(&self) -> io::Result<Answer> {
-        let mut wire = Wire::connect(&self.address);
+        let mut wire = Wire::try_connect(&self.address)?;
         let mut request = self.head().into_bytes();
         match &self.body {
             Body::None => {}
@@ -184,10 +184,14 @@ pub fn as_chunk(bytes: &[u8]) -> Vec<u8> {
 
 impl Wire {
     pub fn connect(address: &str) -> Wire {
-        let stream = TcpStream::connect(address).expect("the server listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
-        Wire(stream)
+        Wire::try_connect(address).expect("the server listens")
+    }
+
+    fn try_connect(address: &str) -> io::Result<Wire> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(Wire(stream))
     }
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {

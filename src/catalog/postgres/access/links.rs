@@ -52,14 +52,20 @@ pub async fn revoke(db: &Session, id: LinkId, at: Timestamp) -> Outcome<()> {
     }
 }
 
+/// Whether the player has a session.
+pub async fn plays(db: &Session, session: &LinkSession) -> Outcome<bool> {
+    let (link, player) = (uuid(*session.link.as_bytes()), uuid(session.player));
+    let sql = "SELECT 1 FROM link_session WHERE link = $1 AND player = $2 AND until > $3";
+    Ok(db.first(sql, &[&link, &player, &millis(session.now)]).await?.is_some())
+}
+
 pub async fn play(db: &Session, session: &LinkSession) -> Outcome<bool> {
     let (link, player) = (uuid(*session.link.as_bytes()), uuid(session.player));
     // Of many players that begin at once, and of one that begins twice, each is counted once.
     if db.first("SELECT 1 FROM link WHERE id = $1 FOR UPDATE", &[&link]).await?.is_none() {
         return Ok(false);
     }
-    let sql = "SELECT 1 FROM link_session WHERE link = $1 AND player = $2 AND until > $3";
-    if db.first(sql, &[&link, &player, &millis(session.now)]).await?.is_some() {
+    if plays(db, session).await? {
         return Ok(true);
     }
     let counted = "UPDATE link SET uses = uses + 1 WHERE id = $1 AND (uses_max IS NULL OR uses < uses_max)";

@@ -44,10 +44,15 @@ pub fn revoke(db: &Connection, id: LinkId, at: Timestamp) -> Result<()> {
     }
 }
 
-pub fn play(db: &Connection, session: &LinkSession) -> Result<bool> {
+/// Whether the player has a session.
+pub fn plays(db: &Connection, session: &LinkSession) -> Result<bool> {
     let key = params![session.link.as_bytes(), session.player, millis(session.now)];
     let sql = "SELECT 1 FROM link_session WHERE link = ?1 AND player = ?2 AND until > ?3";
-    if first(db, sql, key, |_| Ok(()))?.is_some() {
+    Ok(first(db, sql, key, |_| Ok(()))?.is_some())
+}
+
+pub fn play(db: &Connection, session: &LinkSession) -> Result<bool> {
+    if plays(db, session)? {
         return Ok(true);
     }
     let counted = "UPDATE link SET uses = uses + 1 WHERE id = ?1 AND (uses_max IS NULL OR uses < uses_max)";
