@@ -7,7 +7,7 @@
 //!
 //! # Promise
 //! No answer that reveals or changes something leaves before its entry is durable; where there is no entry, there is 503. What
-//! changes something is in the trail before it is done ([`Face::note_granted`]), and once more if it did not work out. An upload
+//! changes something is in the trail before it is done (`Face::note_granted`), and once more if it did not work out. An upload
 //! is two entries, which [`crate::ingest`] appends beside its rows; a playback session is one before its first byte and what it
 //! served ([`crate::audit::Sessions`]).
 //! # Secrecy

@@ -16,13 +16,13 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | [`settings`] | which provider, and how it is asked |
-//! | [`token`] | a token's form, and its signature |
-//! | [`claims`] | what a verified token says: for whom, by whom, when |
-//! | [`rights`] | from values of a claim to scopes and tenants |
-//! | [`jwks`] | a provider's keys, and what each is good for |
-//! | [`keys`] | those keys, at hand and kept fresh |
-//! | [`fetch`] | a provider's document |
+//! | `settings` | which provider, and how it is asked |
+//! | `token` | a token's form, and its signature |
+//! | `claims` | what a verified token says: for whom, by whom, when |
+//! | `rights` | from values of a claim to scopes and tenants |
+//! | `jwks` | a provider's keys, and what each is good for |
+//! | `keys` | those keys, at hand and kept fresh |
+//! | `fetch` | a provider's document |
 
 mod claims;
 mod fetch;
