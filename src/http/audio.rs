@@ -22,7 +22,6 @@ use crate::audit::Playing;
 use crate::model::range::ByteRange;
 use crate::model::{Class, Error, Problem, RecordingId, Result, Scope, Timestamp};
 use crate::playback::{Form, Located, Session};
-use crate::spans;
 
 const SUNSET: HeaderName = HeaderName::from_static("sunset");
 
@@ -55,8 +54,6 @@ impl Face {
         let licence = Licence::new(self.catalog.clone(), self.clock.clone(), grounds, Scope::play(class));
         let (tenant, id) = (located.recording.tenant, located.recording.id);
         note_class(parts, class);
-        spans::note_recording(id);
-        spans::note_tenant(tenant);
         if let Some(holder) = self.playback.held_elsewhere(&located) {
             return self.play_from(parts, holder).await;
         }

@@ -37,7 +37,6 @@ use crate::model::{
     Class, Error, PersonId, Principal, PrincipalKind, Problem, Result, Scope, Scopes, Slug, Standing, Timestamp,
     TokenId,
 };
-use crate::spans;
 use crate::sso::{Tenants, is_jwt};
 
 /// Who asks, with the tenant's row.
@@ -98,7 +97,6 @@ impl Face {
             (None, None) if known.may_name == Tenants::Any => None,
             _ => Some(self.tenant_of(&known).await?),
         };
-        tenant.iter().for_each(|tenant| spans::note_tenant(tenant.number));
         if let Some(tenant) = &tenant {
             note_tenant(parts, tenant.number);
         }
@@ -143,7 +141,6 @@ impl Face {
     async fn authorise_any(&self, parts: &Parts, wanted: &[Scope]) -> Result<Caller> {
         let known = self.know(parts, wanted).await?;
         let tenant = self.tenant_of(&known).await?;
-        spans::note_tenant(tenant.number);
         note_tenant(parts, tenant.number);
         let standing = known.person.as_ref().map(|person| person.clearance.standing(self.clock.now()));
         let is_touched = wanted.iter().any(|scope| scope.reaches_recordings());

@@ -25,6 +25,7 @@ use super::{Face, SharedFace};
 use crate::audit::{Listening, Playing, Refused, SessionLimits, Sessions, Strangers, Trail};
 use crate::model::trail::{Action, Entry, HOUSE, Verdict, Who};
 use crate::model::{Class, Problem, RecordingId, Result, TenantNumber};
+use crate::spans;
 
 /// How often sessions are looked after.
 const TEND_EVERY: Duration = Duration::from_secs(1);
@@ -161,10 +162,12 @@ pub(super) fn note_address(parts: &Parts, address: Option<IpAddr>) {
 
 /// Who asks, and for which tenant where that is known.
 pub(super) fn note_who(parts: &Parts, who: Who, tenant: Option<TenantNumber>) {
+    tenant.into_iter().for_each(spans::note_tenant);
     write(parts, |noted| (noted.who, noted.tenant) = (Some(Arc::new(who)), tenant.or(noted.tenant)));
 }
 
 pub(super) fn note_tenant(parts: &Parts, tenant: TenantNumber) {
+    spans::note_tenant(tenant);
     write(parts, |noted| noted.tenant = Some(tenant));
 }
 
@@ -173,6 +176,7 @@ pub(super) fn note_action(parts: &Parts, action: Action) {
 }
 
 pub(super) fn note_recording(parts: &Parts, recording: RecordingId) {
+    spans::note_recording(recording);
     write(parts, |noted| noted.recording = Some(recording));
 }
 

@@ -22,7 +22,7 @@ pub const HOUSE: TenantNumber = TenantNumber(0);
 pub const TEXT_LEN_MAX: usize = 500;
 /// Digits in a row, whatever stands between them, that are taken for a call number: none has fewer but extensions, and no
 /// date has so many.
-const NUMBER_DIGITS_MIN: usize = 9;
+pub const NUMBER_DIGITS_MIN: usize = 9;
 // Limit: spans of one entry, 3 KB of text; more go into an entry of their own.
 pub const RANGES_MAX: usize = 64;
 

@@ -3,13 +3,12 @@
 use hyper::header::HeaderName;
 use hyper::http::request::Parts;
 
+use crate::model::trail::NUMBER_DIGITS_MIN;
 use crate::model::{Error, Problem, Result};
 
 const REASON: HeaderName = HeaderName::from_static("callvault-reason");
 // Limit: a sentence and the number of a ticket.
 const REASON_LEN_MAX: usize = 200;
-/// Fewer digits are the number of a ticket; as many, with what people write between them, are one to call.
-const NUMBER_DIGITS_MIN: usize = 9;
 
 /// What the request says of itself; `None`: nothing.
 pub fn read(parts: &Parts) -> Result<Option<String>> {
@@ -27,6 +26,8 @@ pub fn read(parts: &Parts) -> Result<Option<String>> {
     Ok(Some(text.to_owned()))
 }
 
+/// More is taken for a number here than where the trail replaces one: a person can write his reason anew, and the trail's own
+/// times must stand.
 fn holds_a_number(text: &str) -> bool {
     let mut digits = 0;
     for c in text.chars() {
